@@ -1,0 +1,14 @@
+# One interface target carries the flags of our own code; nothing is set globally.
+add_library(awq_flags INTERFACE)
+target_compile_features(awq_flags INTERFACE cxx_std_20)
+target_compile_options(awq_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow
+  # A fused multiply-add where the source says two roundings would make results depend on the instruction set.
+  -ffp-contract=off)
+if(AWQ_WERROR)
+  target_compile_options(awq_flags INTERFACE -Werror)
+endif()
+if(AWQ_SANITIZE)
+  target_compile_options(awq_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+  target_link_options(awq_flags INTERFACE -fsanitize=address,undefined)
+endif()

@@ -1,0 +1,47 @@
+// Packed layouts as rows: one file each, with its bit diagram beside encode and decode. A layout knows no device.
+#pragma once
+#include <cstddef>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "awq/config.h"
+#include "core/dtype.h"
+#include "format/quantized_linear.h"
+
+namespace awq::format {
+
+struct EncodedTensor {
+  std::string suffix;            // "qweight": the tensor is "<module>.qweight"
+  Dtype dtype = Dtype::kI32;
+  std::vector<int64_t> shape;
+  std::vector<std::byte> bytes;  // empty where only dtype and shape were asked for
+};
+
+// Gives decode() the tensors of one module; returns nullptr when there is none of that suffix.
+using TensorSource = std::function<const EncodedTensor*(std::string_view suffix)>;
+
+struct LayoutRow {
+  Layout layout;
+  std::string_view name;         // "gemm": as in quantization_config.version
+  std::string_view what;         // one line for --help and `awq inspect`
+  // Tensors and shapes for a linear of that size, without data: for planning. Bias, where present, is not listed.
+  std::vector<EncodedTensor> (*plan)(int64_t n, int64_t k, int group);
+  // "" when a linear of that size can be written, else the reason with the numbers.
+  std::string (*refusal)(int64_t n, int64_t k, int group);
+  std::vector<EncodedTensor> (*encode)(const QuantizedLinear&);
+  // Error(kBadInput) when tensors are missing, of the wrong dtype, or their shapes contradict n, k and group.
+  QuantizedLinear (*decode)(const TensorSource&, int64_t n, int64_t k, int group);
+};
+
+std::span<const LayoutRow> layouts();
+const LayoutRow& layout(Layout);
+const LayoutRow* find_layout(std::string_view name);  // any case; nullptr when unknown
+std::string layout_names();                           // "gemm, gemv, gemv_fast"
+
+// quantization_config as AutoAWQ writes it, as JSON text.
+std::string quantization_config_json(const QuantConfig&);
+
+}  // namespace awq::format
