@@ -20,7 +20,8 @@ struct EncodedTensor {
   std::vector<std::byte> bytes;  // empty where only dtype and shape were asked for
 };
 
-// Gives decode() the tensors of one module; returns nullptr when there is none of that suffix.
+// Gives decode() the tensors of one module; returns nullptr when there is none of that suffix. What it points to must live
+// until decode() has returned.
 using TensorSource = std::function<const EncodedTensor*(std::string_view suffix)>;
 
 struct LayoutRow {
@@ -31,8 +32,10 @@ struct LayoutRow {
   std::vector<EncodedTensor> (*plan)(int64_t n, int64_t k, int group);
   // "" when a linear of that size can be written, else the reason with the numbers.
   std::string (*refusal)(int64_t n, int64_t k, int group);
+  // The planned tensors in order, then "bias" where there is one.
   std::vector<EncodedTensor> (*encode)(const QuantizedLinear&);
-  // Error(kBadInput) when tensors are missing, of the wrong dtype, or their shapes contradict n, k and group.
+  // Error(kBadInput) when tensors are missing, of the wrong dtype, their shapes contradict n, k and group, or a scale or
+  // bias is NaN or infinite. A scale of 0 is read as it is; gemv_fast then has no zero point to give back and says 0.
   QuantizedLinear (*decode)(const TensorSource&, int64_t n, int64_t k, int group);
 };
 
