@@ -27,6 +27,16 @@ void sgemm(char ta, char tb, int64_t m, int64_t n, int64_t k, const float* a, in
 
 void single_threaded_onednn() { omp_set_num_threads(1); }
 
+void sgemm_nt(MatrixView<const float> x, MatrixView<const float> w, MatrixView<float> y) {
+  AWQ_ASSERT(x.cols == w.cols && y.rows == x.rows && y.cols == w.rows);
+  sgemm('N', 'T', y.rows, y.cols, x.cols, x.data, x.stride, w.data, w.stride, 0.f, y.data, y.stride);
+}
+
+void sgemm_nn(MatrixView<const float> a, MatrixView<const float> b, MatrixView<float> c) {
+  AWQ_ASSERT(a.cols == b.rows && c.rows == a.rows && c.cols == b.cols);
+  sgemm('N', 'N', c.rows, c.cols, a.cols, a.data, a.stride, b.data, b.stride, 0.f, c.data, c.stride);
+}
+
 void matmul_nt(ThreadPool& pool, MatrixView<const float> x, MatrixView<const float> w, MatrixView<float> y,
                std::span<const float> bias) {
   AWQ_ASSERT(x.cols == w.cols && y.rows == x.rows && y.cols == w.rows && (bias.empty() || std::ssize(bias) == y.cols));

@@ -19,6 +19,10 @@ void matmul_nn(ThreadPool&, MatrixView<const float> a, MatrixView<const float> b
 void gram_accumulate(ThreadPool&, MatrixView<const float> x, MatrixView<float> h);
 void mirror_upper(ThreadPool&, MatrixView<float> h);
 
+// The same two products as one oneDNN call in the calling thread: for use inside a task.
+void sgemm_nt(MatrixView<const float> x, MatrixView<const float> w, MatrixView<float> y);
+void sgemm_nn(MatrixView<const float> a, MatrixView<const float> b, MatrixView<float> c);
+
 // Must run once in every thread that calls oneDNN directly: keeps OpenMP from starting threads of its own.
 void single_threaded_onednn();
 

@@ -1,0 +1,28 @@
+// What a decoder block does to one row besides linears: norm, rotation, softmax, activation. One source,
+// row_ops_impl.h, compiled once per instruction set; all builds return the same bits (see lanes.h).
+#pragma once
+#include <cstdint>
+#include <span>
+
+namespace awq::backend::cpu {
+
+struct RowOps {
+  const char* name;
+  uint32_t features;  // CpuFeature bits it needs
+  // y = x / sqrt(mean(x^2) + eps) * weight. y may be x.
+  void (*rms_norm)(const float* x, const float* weight, float eps, float* y, int64_t n);
+  // Half-rotation layout: pairs are (x[i], x[i + half]).
+  void (*rotate)(float* x, const float* cos, const float* sin, int64_t half);
+  // x = softmax(scale * x), in place.
+  void (*softmax)(float* x, float scale, int64_t n);
+  // gate = gate / (1 + e^-gate) * up
+  void (*silu_mul)(float* gate, const float* up, int64_t n);
+  void (*add)(float* y, const float* x, int64_t n);                  // y += x
+  void (*add_scaled)(float* y, float a, const float* x, int64_t n);  // y += a x
+  float (*dot)(const float* a, const float* b, int64_t n);
+};
+
+std::span<const RowOps> row_ops_table();  // best first, the portable one last
+const RowOps& row_ops();                  // the best that this machine runs
+
+}  // namespace awq::backend::cpu

@@ -1,0 +1,84 @@
+// The code behind row_ops.h. A .cc file per instruction set defines AWQ_ROW_OPS (the table row's name),
+// AWQ_ROW_OPS_TEXT and AWQ_ROW_OPS_FEATURES, and includes this. Only loops and the lanes of lanes.h: an inline function
+// of the standard library compiled here for AVX-512 could be the copy that the linker keeps for everybody.
+#include <math.h>
+#include <string.h>
+
+#include <cstdint>
+
+#include "awq/devices.h"
+#include "backend/cpu/row_ops.h"
+
+namespace awq::backend::cpu {
+namespace {
+
+#include "backend/cpu/lanes.h"
+
+// Calls body(i, count): count lanes from i on, 16 but for the last call.
+#define AWQ_FOR_LANES(n) \
+  for (int64_t i = 0, count = 0; i < (n) && (count = (n)-i < kLanes ? (n)-i : kLanes, true); i += kLanes)
+
+AWQ_LANE_FN Lanes get(const float* x, int64_t count, float fill = 0.f) {
+  return count == kLanes ? load(x) : load_part(x, count, fill);
+}
+AWQ_LANE_FN void put(float* x, const Lanes& a, int64_t count) {
+  if (count == kLanes) return store(x, a);
+  store_part(x, a, count);
+}
+
+float dot(const float* a, const float* b, int64_t n) {
+  Lanes acc = splat(0.f);
+  AWQ_FOR_LANES(n) acc = acc + get(a + i, count) * get(b + i, count);
+  return sum(acc);
+}
+
+void rms_norm(const float* x, const float* weight, float eps, float* y, int64_t n) {
+  const Lanes scale = splat(1.f / sqrtf(dot(x, x, n) / static_cast<float>(n) + eps));
+  AWQ_FOR_LANES(n) put(y + i, get(x + i, count) * scale * get(weight + i, count), count);
+}
+
+void rotate(float* x, const float* cos, const float* sin, int64_t half) {
+  AWQ_FOR_LANES(half) {
+    const Lanes a = get(x + i, count), b = get(x + half + i, count), c = get(cos + i, count), s = get(sin + i, count);
+    put(x + i, a * c - b * s, count);
+    put(x + half + i, b * c + a * s, count);
+  }
+}
+
+void softmax(float* x, float scale, int64_t n) {
+  Lanes top = splat(-INFINITY), total = splat(0.f);
+  AWQ_FOR_LANES(n) top = max(top, get(x + i, count, -INFINITY));
+  const Lanes shift = splat(largest(top)), factor = splat(scale);
+  AWQ_FOR_LANES(n) {
+    const Lanes e = exp((get(x + i, count) - shift) * factor);
+    put(x + i, e, count);
+    total = total + get(x + i, count);  // reads back so that lanes past the end add 0, not e^-shift
+  }
+  const Lanes inverse = splat(1.f / sum(total));
+  AWQ_FOR_LANES(n) put(x + i, get(x + i, count) * inverse, count);
+}
+
+void silu_mul(float* gate, const float* up, int64_t n) {
+  const Lanes one = splat(1.f), zero = splat(0.f);
+  AWQ_FOR_LANES(n) {
+    const Lanes g = get(gate + i, count);
+    put(gate + i, g / (one + exp(zero - g)) * get(up + i, count), count);
+  }
+}
+
+void add(float* y, const float* x, int64_t n) {
+  AWQ_FOR_LANES(n) put(y + i, get(y + i, count) + get(x + i, count), count);
+}
+
+void add_scaled(float* y, float a, const float* x, int64_t n) {
+  const Lanes factor = splat(a);
+  AWQ_FOR_LANES(n) put(y + i, get(y + i, count) + factor * get(x + i, count), count);
+}
+
+}  // namespace
+
+extern const RowOps AWQ_ROW_OPS;
+constinit const RowOps AWQ_ROW_OPS = {
+    AWQ_ROW_OPS_TEXT, AWQ_ROW_OPS_FEATURES, rms_norm, rotate, softmax, silu_mul, add, add_scaled, dot};
+
+}  // namespace awq::backend::cpu
