@@ -17,6 +17,10 @@ namespace awq::io {
 // HF_HOME, XDG_CACHE_HOME, ~/.cache). Error(kBadInput) with the exact download command when it is not there.
 std::filesystem::path resolve_model(const std::string& model);
 
+// <folder>/<name>, where `name` is a plain file name and a symlink stays in the folder or in the blobs of the Hugging Face
+// cache that the folder belongs to: a checkpoint cannot make us read (or copy) anything else. The file must exist.
+std::filesystem::path member_path(const std::filesystem::path& folder, std::string_view name);
+
 class Checkpoint {
  public:
   explicit Checkpoint(const std::filesystem::path& folder);
@@ -43,6 +47,9 @@ class Checkpoint {
  private:
   struct Where { size_t file; const TensorInfo* info; };
   const Where& at(std::string_view name) const;
+  void open_shard(const std::string& file_name);
+  void open_indexed();
+  void note_unlisted(const std::vector<std::string>& listed);
   std::filesystem::path folder_;
   std::string config_text_;
   std::vector<std::unique_ptr<SafetensorsFile>> files_;

@@ -27,7 +27,11 @@ class File {  // read only; regular files only (a FIFO, device or folder is refu
   std::filesystem::path path_;
 };
 
-// The whole file; Error(kBadInput) when it is larger than `max_bytes`.
+// A clone made without Git LFS holds small text files that point to the real ones; naming that saves a user an hour.
+bool is_lfs_pointer(std::string_view content);
+void refuse_lfs_pointer(std::string_view content, const std::string& what);  // Error(kBadInput) with the remedy
+
+// The whole file; Error(kBadInput) when it is larger than `max_bytes` or is a Git LFS pointer.
 std::string read_file(const std::filesystem::path&, uint64_t max_bytes);
 
 // Streams to a temporary name in the same folder; commit() makes it durable (fsync file, rename, fsync folder).

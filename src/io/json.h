@@ -18,7 +18,7 @@ class Json {
   using Array = std::vector<Json>;
   using Object = std::vector<std::pair<std::string, Json>>;  // in file order, keys unique
   // NaN and +-Infinity, which Python writes, are accepted as null. `what` names the file in messages.
-  static Json parse(std::string_view text, const std::string& what);
+  static Json parse(std::string_view text, const std::string& what);  // nesting up to 128 levels
 
   bool is_null() const { return std::holds_alternative<std::nullptr_t>(value_); }
   std::optional<bool> boolean() const;
@@ -30,6 +30,7 @@ class Json {
   const Json* find(std::string_view key) const;  // of an object; nullptr when absent or not an object
 
  private:
+  struct Builder;  // from simdjson's tree, in json.cc
   std::variant<std::nullptr_t, bool, int64_t, uint64_t, double, std::string, Array, Object> value_ = nullptr;
 };
 

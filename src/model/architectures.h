@@ -9,6 +9,10 @@
 
 #include "model/config.h"
 
+namespace awq::io {
+class Checkpoint;
+}
+
 namespace awq::model {
 
 // Linears that read the same input and so share one scale vector.
@@ -20,17 +24,25 @@ struct LayerGroup {
   bool clip_first_two = true;               // q and k are not clipped (false)
 };
 
+enum class SlidingWindow {
+  kNever,
+  kUnlessNull,  // mistral: config.json "sliding_window", 4096 when the key is absent, none when it is null
+  kWhenAsked,   // qwen: only with "use_sliding_window", from layer "max_window_layers" on or as "layer_types" says
+};
+
 struct Architecture {
   std::string_view hf_name;                 // config.json "architectures"[0]
   std::string_view model_type;              // config.json "model_type"
   std::span<const LayerGroup> groups;
-  bool qkv_bias = false;                    // fixed by the architecture; llama's attention_bias key is read beside it
+  bool qkv_bias = false;                    // fixed by the architecture
+  bool bias_keys = false;                   // honours config.json "attention_bias" (q, k, v, o) and "mlp_bias"
   bool qk_norm = false;                     // RMS norm over each head of q and k
-  bool sliding_window = false;              // honours config.json "sliding_window"
+  SlidingWindow sliding_window = SlidingWindow::kNever;
 };
 
 std::span<const Architecture> architectures();
 const Architecture* find_architecture(std::string_view hf_name);
+const Architecture* find_model_type(std::string_view model_type);  // for a config.json without "architectures"
 std::string supported_architectures();      // "LlamaForCausalLM, ..." for messages
 
 // One tensor the architecture needs, with the shape that config.json implies.
@@ -45,5 +57,9 @@ std::vector<TensorNeed> outer_tensors(const ModelConfig&);  // embeddings, final
 
 struct LinearShape { std::string name; int64_t n, k; bool bias; };  // name within the block: "self_attn.q_proj"
 std::vector<LinearShape> block_linears(const ModelConfig&);
+
+// Error(kBadInput) when a tensor that config.json implies is missing (all of them are listed) or has another shape (both
+// are named). A linear that is already packed, having a .qweight, is left to the format that reads it.
+void check_tensors(const io::Checkpoint&, const ModelConfig&);
 
 }  // namespace awq::model
