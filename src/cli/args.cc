@@ -19,8 +19,9 @@ std::vector<std::string> split(std::string_view names) { return CLI::detail::spl
 void check_range(double value, Range allowed, std::string_view typed) {
   if (value >= allowed.min && value <= allowed.max) return;
   const bool open_above = allowed.max > 1e15;
-  throw Error(ErrorKind::kUsage, open_above ? fmt::format("{} is too small: at least {}", typed, allowed.min)
-                                            : fmt::format("{} is out of range: {} to {}", typed, allowed.min, allowed.max));
+  throw Error(ErrorKind::kUsage, open_above
+                                     ? fmt::format("{} is too small: at least {}", typed, allowed.min)
+                                     : fmt::format("{} is out of range: {} to {}", typed, allowed.min, allowed.max));
 }
 
 std::string quoted(const std::string& word) {
@@ -44,12 +45,44 @@ struct Args::Impl {
     row.section = section;
     const std::string name = row.spellings.front();
     CLI::Option* option = app.add_option_function<std::string>(
-        CLI::detail::join(row.spellings, ","),
-        [name, set = std::move(set)](const std::string& value) {
+        CLI::detail::join(row.spellings, ","), [name, set = std::move(set)](const std::string& value) {
           with_context([&] { return "reading the value of " + name; }, [&] { set(value); });
         });
     option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)->envname(row.environment());
     page.options.push_back(std::move(row));
+  }
+
+  bool asks_for_help() const {
+    const auto rest = std::ranges::find(words, "--");
+    return std::any_of(words.begin(), rest, [](const std::string& w) { return w == "--help" || w == "-h"; });
+  }
+
+  Error usage_error(const std::string& what) const {
+    return Error(ErrorKind::kUsage, fmt::format("{}; see awq {} --help", what, page.command));
+  }
+
+  Error unknown_option(const std::string& word) const {
+    std::vector<std::string> known;
+    for (const OptionRow& row : page.options) known.insert(known.end(), row.spellings.begin(), row.spellings.end());
+    const std::string typed = word.substr(0, word.find('='));
+    const std::string meant = nearest(typed, known);
+    if (meant.empty()) return usage_error("unknown option " + typed);
+    return Error(ErrorKind::kUsage, fmt::format("unknown option {}, did you mean {}?", typed, meant));
+  }
+
+  void parse() {
+    try {
+      app.parse(std::vector<std::string>(words.rbegin(), words.rend()));  // CLI11 takes them from the back
+    } catch (const CLI::ParseError& error) {
+      throw usage_error(error.what());
+    }
+    const std::vector<std::string> extras = app.remaining();
+    const auto unknown = std::ranges::find_if(extras, [](const std::string& w) { return w.starts_with('-'); });
+    if (unknown != extras.end()) throw unknown_option(*unknown);
+    for (const auto& [name, option] : required) {
+      if (option->count() == 0) throw usage_error(name + " is missing");
+    }
+    if (!extras.empty()) throw usage_error(fmt::format("unexpected argument '{}'", extras.front()));
   }
 };
 
@@ -67,46 +100,49 @@ Args::Args(std::string_view command, std::string_view summary, std::vector<std::
 Args::~Args() = default;
 
 void Args::about(std::string text) { impl_->page.about = std::move(text); }
-void Args::example(std::string line, std::string what) { impl_->page.examples.push_back({std::move(line), std::move(what)}); }
+void Args::example(std::string line, std::string what) {
+  impl_->page.examples.push_back({std::move(line), std::move(what)});
+}
 void Args::section(std::string title) { impl_->section = std::move(title); }
 
 void Args::positional(std::string_view names, std::string& value, std::string help, bool required) {
-  OptionRow row{.section = "", .spellings = split(names), .metavar = "", .help = std::move(help),
-                .default_text = required ? "" : value, .choices = {}};
-  std::vector<std::string> cli_names = row.spellings;  // CLI11 knows a positional by its lack of dashes
+  OptionRow row{.spellings = split(names), .help = std::move(help), .default_text = value, .required = required};
+  // CLI11 knows a positional by its lack of dashes.
   CLI::Option* option = impl_->app.add_option_function<std::string>(
-      CLI::detail::join(cli_names, ","), [&value](const std::string& given) { value = given; });
+      CLI::detail::join(row.spellings, ","), [&value](const std::string& given) { value = given; });
   if (required) impl_->required.emplace_back(row.spellings[0], option);
   impl_->page.positionals.push_back(std::move(row));
 }
 
 void Args::flag(std::string_view names, bool& value, std::string help, bool sets_to) {
-  OptionRow row{.section = impl_->section, .spellings = split(names), .metavar = "", .help = std::move(help),
-                .default_text = "", .choices = {}};
+  OptionRow row{.section = impl_->section, .spellings = split(names), .help = std::move(help)};
   std::vector<std::string> positive, negative;  // "!--zero_point" says the opposite of the flag it is listed with
   for (std::string& spelling : row.spellings) {
     (spelling.starts_with('!') ? negative : positive).push_back(spelling.substr(spelling.starts_with('!')));
     spelling = spelling.substr(spelling.starts_with('!'));
   }
   const auto add = [&](const std::vector<std::string>& group, bool to) {
-    return impl_->app.add_flag_function(CLI::detail::join(group, ","), [&value, to](int64_t times) { if (times > 0) value = to; });
+    return impl_->app.add_flag_function(CLI::detail::join(group, ","), [&value, to](int64_t times) {
+      if (times > 0) value = to;
+    });
   };
   add(positive, sets_to)->envname(row.environment());
   if (!negative.empty()) add(negative, !sets_to);
+  row.negations = std::move(negative);
   impl_->page.options.push_back(std::move(row));
 }
 
 void Args::text(std::string_view names, std::string metavar, std::string& value, std::string help) {
-  impl_->add({.section = "", .spellings = split(names), .metavar = std::move(metavar), .help = std::move(help),
-              .default_text = value, .choices = {}},
+  impl_->add({.spellings = split(names), .metavar = std::move(metavar), .help = std::move(help), .default_text = value},
              [&value](const std::string& given) { value = given; });
 }
 
 void Args::texts(std::string_view names, std::string metavar, std::vector<std::string>& values, std::string help) {
-  OptionRow row{.section = impl_->section, .spellings = split(names), .metavar = std::move(metavar), .help = std::move(help),
-                .default_text = "", .choices = {}};
-  impl_->app.add_option_function<std::vector<std::string>>(CLI::detail::join(row.spellings, ","),
-                                                           [&values](const std::vector<std::string>& all) { values = all; })
+  OptionRow row{
+      .section = impl_->section, .spellings = split(names), .metavar = std::move(metavar), .help = std::move(help)};
+  impl_->app
+      .add_option_function<std::vector<std::string>>(CLI::detail::join(row.spellings, ","),
+                                                     [&values](const std::vector<std::string>& all) { values = all; })
       ->allow_extra_args(false)  // one value each time, so that it does not swallow what follows
       ->envname(row.environment());
   impl_->page.options.push_back(std::move(row));
@@ -114,8 +150,10 @@ void Args::texts(std::string_view names, std::string metavar, std::vector<std::s
 
 void Args::whole_number(std::string_view names, std::string metavar, std::string now, std::function<void(int64_t)> set,
                         std::string help, Range allowed) {
-  impl_->add({.section = "", .spellings = split(names), .metavar = std::move(metavar), .help = std::move(help),
-              .default_text = std::move(now), .choices = {}},
+  impl_->add({.spellings = split(names),
+              .metavar = std::move(metavar),
+              .help = std::move(help),
+              .default_text = std::move(now)},
              [set = std::move(set), allowed](const std::string& typed) {
                const int64_t value = parse_count(typed);
                check_range(static_cast<double>(value), allowed, typed);
@@ -124,8 +162,10 @@ void Args::whole_number(std::string_view names, std::string metavar, std::string
 }
 
 void Args::real(std::string_view names, std::string metavar, float& value, std::string help, Range allowed) {
-  impl_->add({.section = "", .spellings = split(names), .metavar = std::move(metavar), .help = std::move(help),
-              .default_text = fmt::format("{}", value), .choices = {}},
+  impl_->add({.spellings = split(names),
+              .metavar = std::move(metavar),
+              .help = std::move(help),
+              .default_text = fmt::format("{}", value)},
              [&value, allowed](const std::string& typed) {
                const double given = parse_real(typed);
                check_range(given, allowed, typed);
@@ -134,8 +174,10 @@ void Args::real(std::string_view names, std::string metavar, float& value, std::
 }
 
 void Args::fraction(std::string_view names, std::string metavar, double& value, std::string help, Range allowed) {
-  impl_->add({.section = "", .spellings = split(names), .metavar = std::move(metavar), .help = std::move(help),
-              .default_text = value == 0 ? "" : fmt::format("{}", value), .choices = {}},
+  impl_->add({.spellings = split(names),
+              .metavar = std::move(metavar),
+              .help = std::move(help),
+              .default_text = value == 0 ? "" : fmt::format("{}", value)},
              [&value, allowed](const std::string& typed) {
                value = parse_fraction(typed);
                check_range(value, allowed, typed);
@@ -145,12 +187,16 @@ void Args::fraction(std::string_view names, std::string metavar, double& value, 
 void Args::one_of(std::string_view names, std::vector<std::string> choices, std::string now,
                   std::function<void(size_t)> set, std::string help) {
   const std::string list = fmt::format("{}", fmt::join(choices, "|"));
-  impl_->add({.section = "", .spellings = split(names), .metavar = list, .help = std::move(help), .default_text = std::move(now),
+  impl_->add({.spellings = split(names),
+              .metavar = list,
+              .help = std::move(help),
+              .default_text = std::move(now),
               .choices = choices},
              [set = std::move(set), choices, list](const std::string& typed) {
                const std::string lower = CLI::detail::to_lower(typed);  // AutoAWQ's scripts write GEMM
                const auto row = std::ranges::find(choices, lower);
-               if (row == choices.end()) throw Error(ErrorKind::kUsage, fmt::format("'{}' is not one of {}", typed, list));
+               if (row == choices.end())
+                 throw Error(ErrorKind::kUsage, fmt::format("'{}' is not one of {}", typed, list));
                set(static_cast<size_t>(row - choices.begin()));
              });
 }
@@ -161,35 +207,13 @@ void Args::finish() {
   flag("-q,--quiet", impl_->common.quiet, "no notes and no progress on standard error; warnings and errors remain");
   flag("-v,--verbose", impl_->common.verbose, "more notes on standard error");
   flag("--debug", impl_->common.debug, "add to an error where in the program it was found");
-  impl_->page.options.push_back({impl_->section, {"-h", "--help"}, "", "print this page", "", {}});
+  impl_->page.options.push_back({.section = impl_->section, .spellings = {"-h", "--help"}, .help = "print this page"});
   if (impl_->only_describe) throw Finished{};
-
-  const auto rest = std::ranges::find(impl_->words, "--");
-  if (std::any_of(impl_->words.begin(), rest, [](const std::string& w) { return w == "--help" || w == "-h"; })) {
+  if (impl_->asks_for_help()) {
     answer(render(impl_->page));
     throw Finished{};
   }
-  const std::string see = fmt::format("; see awq {} --help", impl_->page.command);
-  try {
-    std::vector<std::string> reversed(impl_->words.rbegin(), impl_->words.rend());  // CLI11 takes them from the back
-    impl_->app.parse(std::move(reversed));
-  } catch (const CLI::ParseError& error) {
-    throw Error(ErrorKind::kUsage, error.what() + see);
-  }
-  for (const std::string& extra : impl_->app.remaining()) {
-    if (!extra.starts_with('-')) continue;
-    std::vector<std::string> known;
-    for (const OptionRow& row : impl_->page.options) known.insert(known.end(), row.spellings.begin(), row.spellings.end());
-    const std::string typed = extra.substr(0, extra.find('='));
-    const std::string meant = nearest(typed, known);
-    throw Error(ErrorKind::kUsage, fmt::format("unknown option {}{}{}", typed, meant.empty() ? "" : ", did you mean " + meant + "?",
-                                               meant.empty() ? see : ""));
-  }
-  for (const auto& [name, option] : impl_->required) {
-    if (option->count() == 0) throw Error(ErrorKind::kUsage, fmt::format("{} is missing{}", name, see));
-  }
-  const auto extras = impl_->app.remaining();
-  if (!extras.empty()) throw Error(ErrorKind::kUsage, fmt::format("unexpected argument '{}'{}", extras.front(), see));
+  impl_->parse();
   set_quiet(impl_->common.quiet);
 }
 

@@ -60,8 +60,9 @@ class Args {
     const double top = static_cast<double>(std::numeric_limits<Int>::max());
     allowed.max = allowed.max < top ? allowed.max : top;
     if (!std::numeric_limits<Int>::is_signed && allowed.min < 0) allowed.min = 0;
-    whole_number(names, std::move(metavar), std::to_string(value), [&value](int64_t v) { value = static_cast<Int>(v); },
-                 std::move(help), allowed);
+    whole_number(
+        names, std::move(metavar), std::to_string(value), [&value](int64_t v) { value = static_cast<Int>(v); },
+        std::move(help), allowed);
   }
   void real(std::string_view names, std::string metavar, float& value, std::string help, Range allowed = {});
   void fraction(std::string_view names, std::string metavar, double& value, std::string help, Range allowed = {});
@@ -73,7 +74,9 @@ class Args {
       choices.emplace_back(row.name);
       if (row.value == value) now = row.name;
     }
-    one_of(names, std::move(choices), std::move(now), [&value, rows](size_t i) { value = rows[i].value; }, std::move(help));
+    one_of(
+        names, std::move(choices), std::move(now), [&value, rows](size_t i) { value = rows[i].value; },
+        std::move(help));
   }
 
   void finish();
@@ -85,8 +88,8 @@ class Args {
  private:
   void whole_number(std::string_view names, std::string metavar, std::string now, std::function<void(int64_t)> set,
                     std::string help, Range allowed);
-  void one_of(std::string_view names, std::vector<std::string> choices, std::string now, std::function<void(size_t)> set,
-              std::string help);
+  void one_of(std::string_view names, std::vector<std::string> choices, std::string now,
+              std::function<void(size_t)> set, std::string help);
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

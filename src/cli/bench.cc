@@ -27,8 +27,8 @@ struct Request {
 };
 
 struct Latency {
-  std::string version, kernels, refusal;  // refusal: why this version does not run here
-  std::vector<double> first_token, token; // seconds, one a run / one a token of all runs
+  std::string version, kernels, refusal;   // refusal: why this version does not run here
+  std::vector<double> first_token, token;  // seconds, one a run / one a token of all runs
 };
 
 double percentile(std::vector<double> values, double share) {
@@ -40,7 +40,8 @@ double percentile(std::vector<double> values, double share) {
 // Tokens that any vocabulary has, spread over it: what they say does not matter for time.
 std::vector<int32_t> prompt_of(int length, int vocabulary) {
   std::vector<int32_t> ids(static_cast<size_t>(length));
-  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>((i * 7919 + 13) % static_cast<size_t>(vocabulary));
+  for (size_t i = 0; i < ids.size(); ++i)
+    ids[i] = static_cast<int32_t>((i * 7919 + 13) % static_cast<size_t>(vocabulary));
   return ids;
 }
 
@@ -86,8 +87,10 @@ double first_token_cost(const Latency& latency) { return percentile(latency.firs
 double token_cost(const Latency& latency) { return percentile(latency.token, 0.5); }
 
 std::string recommendation(const std::vector<Latency>& all) {
-  return fmt::format("fastest for the prompt: {}; fastest for each further token: {}; auto chooses for each call by its number of tokens\n",
-                     best(all, first_token_cost), best(all, token_cost));
+  return fmt::format(
+      "fastest for the prompt: {}; fastest for each further token: {}; auto chooses for each call by its number of "
+      "tokens\n",
+      best(all, first_token_cost), best(all, token_cost));
 }
 
 std::string text_of(const Request& request, const std::vector<Latency>& all) {
@@ -103,7 +106,8 @@ std::string text_of(const Request& request, const std::vector<Latency>& all) {
     table.row({latency.version, ms(first_token_cost(latency)), ms(p50), ms(percentile(latency.token, 0.95)),
                ms(percentile(latency.token, 0.99)), p50 > 0 ? fmt::format("{:.1f}", 1 / p50) : "", latency.kernels});
   }
-  return fmt::format("one query: {} prompt tokens, {} new tokens, {} runs\n", request.prompt, request.generate, request.repeat) +
+  return fmt::format("one query: {} prompt tokens, {} new tokens, {} runs\n", request.prompt, request.generate,
+                     request.repeat) +
          table.text() + refusals + recommendation(all);
 }
 
@@ -132,9 +136,10 @@ nlohmann::ordered_json json_of(const Args& args, const Request& request, const s
 
 int run_bench(Args& args) {
   Request request;
-  args.about("Times a single query: how long until the first token (the prompt is processed at once: a matter of the GEMM "
-             "kernels), and how long each further token takes (one row at a time: a matter of the GEMV kernels and of memory "
-             "bandwidth). With --version gemv, --version gemm and the automatic choice side by side.");
+  args.about(
+      "Times a single query: how long until the first token (the prompt is processed at once: a matter of the GEMM "
+      "kernels), and how long each further token takes (one row at a time: a matter of the GEMV kernels and of memory "
+      "bandwidth). With --version gemv, --version gemm and the automatic choice side by side.");
   args.positional("MODEL", request.model, "AWQ checkpoint, as for generate", false);
   args.section("the query");
   args.count("--prompt", "N", request.prompt, "tokens of the prompt", {1, 1 << 24});

@@ -18,14 +18,13 @@ struct Command {
 
 std::span<const Command> commands();
 const Command* find_command(std::string_view name);
-std::string command_list();          // what `awq help` prints
-HelpPage describe(const Command&);   // its options, without running it
+std::string command_list();         // what `awq help` prints
+HelpPage describe(const Command&);  // its options, without running it
 
 int run_quantize(Args&);
 int run_eval(Args&);
 int run_generate(Args&);
 int run_inspect(Args&);
-int run_convert(Args&);
 int run_devices(Args&);
 int run_bench(Args&);
 int run_env(Args&);

@@ -12,9 +12,7 @@ namespace {
 std::string case_of(const Command& command) {
   std::string words;
   for (const OptionRow& row : describe(command).options) {
-    for (const std::string& spelling : row.spellings) {
-      if (spelling.starts_with("--") && spelling.find('_') == std::string::npos) words += " " + spelling;
-    }
+    for (const std::string& spelling : row.listed()) words += fmt::format(" {}", spelling);
   }
   return fmt::format("    {}) words='{}' ;;\n", command.name, words);
 }

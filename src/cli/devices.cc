@@ -20,8 +20,10 @@ std::string device_line(const DeviceInfo& device) {
   if (!device.unusable.empty()) return fmt::format("{}  not usable: {}\n", label, device.unusable);
   std::string line = fmt::format("{}  {}, {}", label, device.name, device.architecture);
   if (!cpu) line += fmt::format(", compute capability {}.{}", device.capability / 10, device.capability % 10);
-  line += fmt::format(", {} {}, {} memory", device.compute_units, cpu ? "cores" : "multiprocessors", human_bytes(device.memory_bytes));
-  if (device.last_cache_bytes > 0) line += fmt::format(", {} {}", human_bytes(device.last_cache_bytes), cpu ? "L3" : "L2");
+  line += fmt::format(", {} {}, {} memory", device.compute_units, cpu ? "cores" : "multiprocessors",
+                      human_bytes(device.memory_bytes));
+  if (device.last_cache_bytes > 0)
+    line += fmt::format(", {} {}", human_bytes(device.last_cache_bytes), cpu ? "L3" : "L2");
   return line + "\n";
 }
 
@@ -54,9 +56,13 @@ nlohmann::ordered_json json_of(const DeviceInfo& device, const std::vector<Probl
   for (const Problem& problem : problems) {
     nlohmann::ordered_json rows = nlohmann::ordered_json::array();
     for (const KernelStatus& row : kernel_status(device, problem)) {
-      rows.push_back({{"name", row.name}, {"version", name(row.family)}, {"usable", row.why_not.empty()}, {"why_not", row.why_not}});
+      rows.push_back({{"name", row.name},
+                      {"version", name(row.family)},
+                      {"usable", row.why_not.empty()},
+                      {"why_not", row.why_not}});
     }
-    json["problems"].push_back({{"m", problem.m}, {"n", problem.n}, {"k", problem.k}, {"group_size", problem.group_size}, {"kernels", rows}});
+    json["problems"].push_back(
+        {{"m", problem.m}, {"n", problem.n}, {"k", problem.k}, {"group_size", problem.group_size}, {"kernels", rows}});
   }
   return json;
 }
@@ -72,20 +78,24 @@ bool any_cuda(const std::vector<DeviceInfo>& all) {
 
 int run_devices(Args& args) {
   Problem shape{.m = 0, .n = 4096, .k = 4096, .group_size = 128};
-  args.about("Lists the devices with the kernels each has for y (m, n) = x (m, k) W', W in 4 bits: usable, or the one reason why "
-             "not. GEMV kernels serve one query (m = 1), GEMM kernels long prompts and batches.");
+  args.about(
+      "Lists the devices with the kernels each has for y (m, n) = x (m, k) W', W in 4 bits: usable, or the one reason "
+      "why "
+      "not. GEMV kernels serve one query (m = 1), GEMM kernels long prompts and batches.");
   args.section("the linear to ask about");
   args.count("-m,--tokens", "M", shape.m, "tokens at once; 0: both 1 and 512", {0, 1e9});
   args.count("-n,--out-features", "N", shape.n, "output features", {1, 1e9});
   args.count("-k,--in-features", "K", shape.k, "input features", {1, 1e9});
-  args.count("--group-size,--group,--q_group_size", "G", shape.group_size, "input features that share a scale", {1, 1e9});
+  args.count("--group-size,--group,--q_group_size", "G", shape.group_size, "input features that share a scale",
+             {1, 1e9});
   args.example("awq devices", "everything, for a linear of 4096 x 4096");
   args.example("awq devices -m 1 -n 11008 -k 4096", "which kernel would run one token through this linear");
   args.finish();
 
   std::vector<Problem> problems;
   for (const int64_t m : {int64_t{1}, int64_t{512}}) {
-    if (shape.m == 0 || problems.empty()) problems.push_back({shape.m == 0 ? m : shape.m, shape.n, shape.k, shape.group_size});
+    if (shape.m == 0 || problems.empty())
+      problems.push_back({shape.m == 0 ? m : shape.m, shape.n, shape.k, shape.group_size});
   }
   const std::vector<DeviceInfo> all = devices();
   if (args.common().json) {

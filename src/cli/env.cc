@@ -17,8 +17,9 @@ namespace awq::cli {
 namespace {
 
 // Variables that change what awq does. Tokens and other secrets are not among them.
-constexpr const char* kVariables[] = {"HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES",
-                                      "OMP_NUM_THREADS", "NO_COLOR"};
+constexpr const char* kVariables[] = {"HF_HOME",        "HF_HUB_CACHE",         "XDG_CACHE_HOME",
+                                      "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS",
+                                      "NO_COLOR"};
 
 nlohmann::ordered_json facts(const Args& args) {
   nlohmann::ordered_json json = begin_json(args);
@@ -28,8 +29,9 @@ nlohmann::ordered_json facts(const Args& args) {
   json["system"] = fmt::format("{} {} {}", system.sysname, system.release, system.machine);
   json["devices"] = nlohmann::ordered_json::array();
   for (const DeviceInfo& device : devices()) {
-    json["devices"].push_back(fmt::format("{}, {}, {} units, {}{}", device.name, device.architecture, device.compute_units,
-                                          human_bytes(device.memory_bytes), device.unusable.empty() ? "" : ", " + device.unusable));
+    json["devices"].push_back(fmt::format("{}, {}, {} units, {}{}", device.name, device.architecture,
+                                          device.compute_units, human_bytes(device.memory_bytes),
+                                          device.unusable.empty() ? "" : ", " + device.unusable));
   }
   json["environment"] = nlohmann::ordered_json::object();
   for (const char* name : kVariables) {
@@ -41,7 +43,8 @@ nlohmann::ordered_json facts(const Args& args) {
 }  // namespace
 
 int run_env(Args& args) {
-  args.example("awq env --json", "attach this to a bug report; it holds no secrets and no file names but cache folders");
+  args.example("awq env --json",
+               "attach this to a bug report; it holds no secrets and no file names but cache folders");
   args.finish();
   const nlohmann::ordered_json json = facts(args);
   if (args.common().json) {

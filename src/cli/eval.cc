@@ -29,37 +29,46 @@ struct Request {
 };
 
 void declare(Args& args, Request& request) {
-  args.about("Perplexity is exp of the mean negative log-likelihood of each token given those before it in its window; lower is "
-             "better, and only figures from the same text, tokenizer and window compare. With --against, the distance of the "
-             "next-token distributions from the original's as well: KL (0 = the same) ranks quantizations far more finely "
-             "than perplexity does.");
+  args.about(
+      "Perplexity is exp of the mean negative log-likelihood of each token given those before it in its window; lower "
+      "is "
+      "better, and only figures from the same text, tokenizer and window compare. With --against, the distance of the "
+      "next-token distributions from the original's as well: KL (0 = the same) ranks quantizations far more finely "
+      "than perplexity does.");
   args.positional("MODEL", request.model, "folder, or org/name in the local Hugging Face cache; original or AWQ");
   args.section("what to score");
-  args.text("--text", "PATH", request.text, ".txt, .jsonl[.gz|.zst] or a folder of those; standard input when absent or -");
+  args.text("--text", "PATH", request.text,
+            ".txt, .jsonl[.gz|.zst] or a folder of those; standard input when absent or -");
   args.text("--text-column,--text_column", "KEY", request.text_column, "key of the text in .jsonl files");
   args.text("--against", "MODEL", request.against, "the original, to compare with");
   args.count("--window", "N", request.options.window, "tokens in a window; each is scored by itself", {2, 1 << 20});
   args.count("--max-windows", "N", request.options.max_windows, "windows scored at most; 0: all", {0, 1 << 30});
   args.count("--max-chars", "N", request.options.max_chars, "characters of the text used at most; 0: all");
-  args.flag("--bos,!--no-bos", request.options.add_bos, "put the tokenizer's first token in front of each window (default --no-bos)");
+  args.flag("--bos,!--no-bos", request.options.add_bos,
+            "put the tokenizer's first token in front of each window (default --no-bos)");
   args.section("checks");
   args.fraction("--max-kl", "X", request.max_kl, "exit with 7 when the KL is above X", {0, 1e9});
-  args.fraction("--max-perplexity", "X", request.max_perplexity, "exit with 7 when the perplexity is above X", {0, 1e12});
+  args.fraction("--max-perplexity", "X", request.max_perplexity, "exit with 7 when the perplexity is above X",
+                {0, 1e12});
   add_load_options(args, request.load);
   add_progress_option(args, request.progress);
   args.example("awq eval out/demo-awq --text book.txt --against models/demo", "perplexity, KL and top-1 agreement");
   args.example("zcat book.gz | awq eval models/demo --max-windows 0", "all of a text from a pipe");
-  args.example("awq eval out/awq --text book.txt --against M --max-kl 0.05 -q", "in a script: exit code 7 when it got too far away");
+  args.example("awq eval out/awq --text book.txt --against M --max-kl 0.05 -q",
+               "in a script: exit code 7 when it got too far away");
 }
 
 std::string text_of(const EvaluateReport& report) {
   Table table({"measure", ">value", ">+-", "meaning"});
-  table.row({"perplexity", fmt::format("{:.4f}", report.perplexity), fmt::format("{:.4f}", report.perplexity * report.nll_stderr),
+  table.row({"perplexity", fmt::format("{:.4f}", report.perplexity),
+             fmt::format("{:.4f}", report.perplexity * report.nll_stderr),
              fmt::format("of {} tokens in {} windows", human_count(report.scored_tokens), report.windows)});
   if (report.compared) {
     table.row({"of the original", fmt::format("{:.4f}", report.reference_perplexity), "", "the same windows"});
-    table.row({"KL, mean", fmt::format("{:.5f}", report.kl), fmt::format("{:.5f}", report.kl_stderr), "nats a token; 0 = the same model"});
-    table.row({"KL, 99th percentile", fmt::format("{:.5f}", report.kl_p99), "", "one token in a hundred is further away"});
+    table.row({"KL, mean", fmt::format("{:.5f}", report.kl), fmt::format("{:.5f}", report.kl_stderr),
+               "nats a token; 0 = the same model"});
+    table.row(
+        {"KL, 99th percentile", fmt::format("{:.5f}", report.kl_p99), "", "one token in a hundred is further away"});
     table.row({"top-1 agreement", percent(report.top1_agreement), "", "the same most likely token"});
   }
   return table.text();
@@ -107,8 +116,8 @@ void check(const Request& request, const EvaluateReport& report) {
     throw Error(ErrorKind::kCheckFailed, fmt::format("KL {:.5f} is above --max-kl {}", report.kl, request.max_kl));
   }
   if (request.max_perplexity > 0 && !(report.perplexity <= request.max_perplexity)) {
-    throw Error(ErrorKind::kCheckFailed,
-                fmt::format("perplexity {:.4f} is above --max-perplexity {}", report.perplexity, request.max_perplexity));
+    throw Error(ErrorKind::kCheckFailed, fmt::format("perplexity {:.4f} is above --max-perplexity {}",
+                                                     report.perplexity, request.max_perplexity));
   }
 }
 

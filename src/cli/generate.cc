@@ -26,22 +26,28 @@ struct Request {
 
 void declare(Args& args, Request& request) {
   SamplingOptions& sampling = request.sampling;
-  args.about("Continues the prompt with the most likely token each time, or with a drawn one when --temperature is above 0. The "
-             "text goes to standard output as it is made; timings go to standard error.");
+  args.about(
+      "Continues the prompt with the most likely token each time, or with a drawn one when --temperature is above 0. "
+      "The "
+      "text goes to standard output as it is made; timings go to standard error.");
   args.positional("MODEL", request.model, "folder, or org/name in the local Hugging Face cache; original or AWQ");
   args.section("what to write");
   args.text("-p,--prompt", "TEXT", request.prompt, "text to continue; standard input when absent");
-  args.count("-n,--max-new-tokens,--max_new_tokens", "N", sampling.max_new_tokens, "tokens to add at most", {1, 1 << 24});
-  args.real("--temperature", "T", sampling.temperature, "0: always the most likely token; 1: as the model has it", {0, 100});
+  args.count("-n,--max-new-tokens,--max_new_tokens", "N", sampling.max_new_tokens, "tokens to add at most",
+             {1, 1 << 24});
+  args.real("--temperature", "T", sampling.temperature, "0: always the most likely token; 1: as the model has it",
+            {0, 100});
   args.count("--top-k,--top_k", "K", sampling.top_k, "draw from the K most likely tokens; 0: from all", {0, 1 << 24});
-  args.real("--top-p,--top_p", "P", sampling.top_p, "draw from the most likely tokens that hold P of the probability", {0, 1});
+  args.real("--top-p,--top_p", "P", sampling.top_p, "draw from the most likely tokens that hold P of the probability",
+            {0, 1});
   args.count("--seed", "N", sampling.seed, "same seed, same text");
   args.flag("--greedy", request.greedy, "the same as --temperature 0");
   args.flag("--ignore-eos", request.ignore_eos, "go on after the model's end-of-text token");
   add_load_options(args, request.load);
   args.example("awq generate out/demo-awq --prompt \"The \"", "the most likely continuation");
   args.example("awq generate out/demo-awq -p \"The \" --temperature 0.8 --top-p 0.95 --seed 7", "a drawn one");
-  args.example("echo \"Once upon\" | awq generate out/demo-awq -n 40 -q", "the prompt from a pipe, text and nothing else");
+  args.example("echo \"Once upon\" | awq generate out/demo-awq -n 40 -q",
+               "the prompt from a pipe, text and nothing else");
 }
 
 double mean_token_seconds(const GenerateTiming& timing) {
@@ -51,7 +57,8 @@ double mean_token_seconds(const GenerateTiming& timing) {
 
 void note_timing(const GenerateTiming& timing) {
   const double each = mean_token_seconds(timing);
-  std::string line = fmt::format("prompt: {} tokens, first token after {:.1f} ms", timing.prompt_tokens, timing.first_token_seconds * 1e3);
+  std::string line = fmt::format("prompt: {} tokens, first token after {:.1f} ms", timing.prompt_tokens,
+                                 timing.first_token_seconds * 1e3);
   if (each > 0) line += fmt::format("; then {:.2f} ms a token, {:.1f} tokens/s", each * 1e3, 1 / each);
   note(line);
 }

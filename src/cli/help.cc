@@ -34,7 +34,8 @@ int run_help(Args& args) {
   args.finish();
   if (markdown) {
     std::string text = "# Command line reference\n\nWritten by `awq help --markdown`; a test keeps it so.\n";
-    for (const Command& row : commands()) text += fmt::format("\n## awq {}\n\n```\n{}```\n", row.name, render(describe(row)));
+    for (const Command& row : commands())
+      text += fmt::format("\n## awq {}\n\n```\n{}```\n", row.name, render(describe(row)));
     answer(text);
     return 0;
   }
@@ -43,7 +44,8 @@ int run_help(Args& args) {
     return 0;
   }
   const Command* command = find_command(name);
-  if (command == nullptr) throw Error(ErrorKind::kUsage, fmt::format("unknown command '{}'; awq help lists them", name));
+  if (command == nullptr)
+    throw Error(ErrorKind::kUsage, fmt::format("unknown command '{}'; awq help lists them", name));
   answer(render(describe(*command)));
   return 0;
 }

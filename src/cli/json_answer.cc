@@ -12,7 +12,8 @@ namespace {
 constexpr int kSchemaVersion = 1;  // rises when a key changes its meaning or goes away
 
 nlohmann::ordered_json head() {
-  return {{"schema_version", kSchemaVersion}, {"tool", "awq"}, {"version", version_number()}, {"commit", version_commit()}};
+  return {
+      {"schema_version", kSchemaVersion}, {"tool", "awq"}, {"version", version_number()}, {"commit", version_commit()}};
 }
 
 // Paths need not be UTF-8; JSON must be.

@@ -17,9 +17,13 @@
 namespace awq::cli {
 namespace {
 
-bool contains(const std::vector<std::string>& words, std::string_view word) { return std::ranges::find(words, word) != words.end(); }
+bool contains(const std::vector<std::string>& words, std::string_view word) {
+  return std::ranges::find(words, word) != words.end();
+}
 
-int exit_code(ErrorKind kind) { return kind == ErrorKind::kInterrupted ? exit_code_of_signal() : static_cast<int>(kind); }
+int exit_code(ErrorKind kind) {
+  return kind == ErrorKind::kInterrupted ? exit_code_of_signal() : static_cast<int>(kind);
+}
 
 int report_failure(int code, const std::string& text, const std::vector<std::string>& words) {
   show_error(text);
@@ -66,8 +70,8 @@ int guarded_run(const std::vector<std::string>& words) {
   } catch (const std::bad_alloc&) {
     return report_failure(static_cast<int>(ErrorKind::kNoRoom), "host memory does not suffice", words);
   } catch (const std::exception& error) {
-    return report_failure(static_cast<int>(ErrorKind::kFailure), fmt::format("{}; this is a bug of awq, please report it", error.what()),
-                          words);
+    return report_failure(static_cast<int>(ErrorKind::kFailure),
+                          fmt::format("{}; this is a bug of awq, please report it", error.what()), words);
   }
 }
 

@@ -18,7 +18,8 @@ void add_load_options(Args& args, LoadOptions& options) {
 
 void note_kernels(const Args& args, const Model& model, std::string_view model_name) {
   if (!args.common().verbose) return;
-  note(fmt::format("{}: {} read for each token; kernels: {}", model_name, human_bytes(model.weight_bytes()), model.kernels()));
+  note(fmt::format("{}: {} read for each token; kernels: {}", model_name, human_bytes(model.weight_bytes()),
+                   model.kernels()));
 }
 
 }  // namespace awq::cli

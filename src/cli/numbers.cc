@@ -15,10 +15,9 @@ struct Suffix {
   double factor;
 };
 constexpr Suffix kSuffixes[] = {
-    {"", 1},           {"k", 1e3},        {"m", 1e6},         {"g", 1e9},         {"kB", 1e3},        {"KB", 1e3},
-    {"MB", 1e6},       {"GB", 1e9},       {"TB", 1e12},       {"K", 0x1p10},      {"M", 0x1p20},      {"G", 0x1p30},
-    {"Ki", 0x1p10},    {"Mi", 0x1p20},    {"Gi", 0x1p30},     {"KiB", 0x1p10},    {"MiB", 0x1p20},    {"GiB", 0x1p30},
-    {"TiB", 0x1p40},
+    {"", 1},        {"k", 1e3},      {"m", 1e6},      {"g", 1e9},      {"kB", 1e3},     {"KB", 1e3},    {"MB", 1e6},
+    {"GB", 1e9},    {"TB", 1e12},    {"K", 0x1p10},   {"M", 0x1p20},   {"G", 0x1p30},   {"Ki", 0x1p10}, {"Mi", 0x1p20},
+    {"Gi", 0x1p30}, {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40},
 };
 
 // The number at the front of `text`; `rest` is what follows. from_chars: the decimal point is '.' in every locale.

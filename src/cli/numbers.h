@@ -7,8 +7,9 @@
 
 namespace awq::cli {
 
-// "512", "128k" (thousand), "128K" / "128Ki" (1024), "5GB" (10^9), "1.5GiB"; lower-case k/m/g count decimally, upper-case
-// K/M/G without a B binarily, as vLLM reads them. Error(kUsage) for anything else, including a fraction of one.
+// "512", "128k" (thousand), "128K" / "128Ki" (1024), "5GB" (10^9), "1.5GiB"; lower-case k/m/g count decimally,
+// upper-case K/M/G without a B binarily, as vLLM reads them. Error(kUsage) for anything else, including a fraction of
+// one.
 int64_t parse_count(std::string_view text);
 
 double parse_real(std::string_view text);      // finite

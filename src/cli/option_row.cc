@@ -5,16 +5,13 @@
 #include <algorithm>
 #include <cctype>
 #include <numeric>
+#include <utility>
 
 namespace awq::cli {
 namespace {
 
 constexpr size_t kWidth = 100;      // columns of a help page
 constexpr size_t kTextColumn = 30;  // where explanations start
-
-std::string join(std::span<const std::string> parts, std::string_view between) {
-  return fmt::format("{}", fmt::join(parts, between));
-}
 
 // `text` broken at spaces so that it fits from column `indent` to kWidth; the first line is not indented.
 std::string wrap(std::string_view text, size_t indent) {
@@ -23,7 +20,8 @@ std::string wrap(std::string_view text, size_t indent) {
   while (!text.empty()) {
     const size_t end = std::min(text.find(' '), text.size());
     if (column > indent && column + 1 + end > kWidth) {
-      out += "\n" + std::string(indent, ' ');
+      out += '\n';
+      out.append(indent, ' ');
       column = indent;
     } else if (column > indent) {
       out += ' ';
@@ -37,9 +35,9 @@ std::string wrap(std::string_view text, size_t indent) {
 }
 
 std::string entry(std::string_view left, std::string_view text) {
-  std::string line = fmt::format("  {}", left);
-  line += line.size() + 2 > kTextColumn ? "\n" + std::string(kTextColumn, ' ') : std::string(kTextColumn - line.size(), ' ');
-  return line + wrap(text, kTextColumn) + "\n";
+  const bool fits = left.size() + 4 <= kTextColumn;
+  return fits ? fmt::format("  {:<{}}{}\n", left, kTextColumn - 2, wrap(text, kTextColumn))
+              : fmt::format("  {}\n{:{}}{}\n", left, "", kTextColumn, wrap(text, kTextColumn));
 }
 
 std::string explanation(const OptionRow& row) {
@@ -51,7 +49,7 @@ std::string explanation(const OptionRow& row) {
 std::string usage_line(const HelpPage& page) {
   std::string line = fmt::format("usage: awq {} [options]", page.command);
   for (const OptionRow& row : page.positionals) {
-    line += row.default_text.empty() ? " " + row.spellings[0] : fmt::format(" [{}]", row.spellings[0]);
+    line += row.required ? fmt::format(" {}", row.spellings[0]) : fmt::format(" [{}]", row.spellings[0]);
   }
   return line + "\n";
 }
@@ -64,13 +62,13 @@ constexpr std::string_view kExitCodes =
 
 }  // namespace
 
-std::string OptionRow::listed_names() const {
-  std::vector<std::string> listed;
-  std::ranges::copy_if(spellings, std::back_inserter(listed),
-                       [](const std::string& s) { return s.find('_') == std::string::npos; });
-  std::string names = join(listed, ", ");
-  if (!listed.empty() && !listed[0].starts_with("--") && listed.size() == 1) return names;
-  return metavar.empty() ? names : names + " " + metavar;
+std::vector<std::string> OptionRow::listed() const {
+  std::vector<std::string> names;
+  for (const std::string& spelling : spellings) {
+    const bool opposite = std::ranges::find(negations, spelling) != negations.end();
+    if (!opposite && spelling.find('_') == std::string::npos) names.push_back(spelling);
+  }
+  return names;
 }
 
 std::string OptionRow::environment() const {
@@ -89,12 +87,18 @@ std::string render(const HelpPage& page) {
   std::string section;
   for (const OptionRow& row : page.options) {
     if (row.section != section) text += fmt::format("\n{}:\n", section = row.section);
-    text += entry(row.listed_names(), explanation(row));
+    const std::string names = fmt::format("{}", fmt::join(row.listed(), ", "));
+    text += entry(row.metavar.empty() ? names : fmt::format("{} {}", names, row.metavar), explanation(row));
   }
   if (!page.examples.empty()) text += "\nexamples:\n";
-  for (const Example& example : page.examples) text += fmt::format("  {}\n      {}\n", example.line, wrap(example.what, 6));
-  return text + "\n" + wrap("Each option has a twin in the environment, AWQ_ and its name: --group-size is AWQ_GROUP_SIZE. "
-                            "Numbers may be written 128K or 5GB.", 0) + "\n\n" + std::string(kExitCodes);
+  for (const Example& example : page.examples)
+    text += fmt::format("  {}\n      {}\n", example.line, wrap(example.what, 6));
+  return text + "\n" +
+         wrap(
+             "Each option has a twin in the environment, AWQ_ and its name: --group-size is AWQ_GROUP_SIZE. "
+             "Numbers may be written 128K or 5GB.",
+             0) +
+         "\n\n" + std::string(kExitCodes);
 }
 
 std::string nearest(std::string_view word, std::span<const std::string> candidates) {

@@ -8,15 +8,17 @@
 namespace awq::cli {
 
 struct OptionRow {
-  std::string section;                  // heading it is listed under
-  std::vector<std::string> spellings;   // "-n", "--max-new-tokens"; those with '_' are AutoAWQ's and not listed
-  std::string metavar;                  // "N"; empty for a flag
-  std::string help;
-  std::string default_text;             // empty: nothing worth printing
-  std::vector<std::string> choices;     // closed list of values, or empty
+  std::string section = {};                 // heading it is listed under
+  std::vector<std::string> spellings = {};  // "-n", "--max-new-tokens"; those with '_' are AutoAWQ's and not listed
+  std::string metavar = {};                 // "N"; empty for a flag
+  std::string help = {};
+  std::string default_text = {};          // empty: nothing worth printing
+  std::vector<std::string> choices = {};  // closed list of values, or empty
+  bool required = false;
+  std::vector<std::string> negations = {};  // those of the spellings that say the opposite: "--no-bos" of "--bos"
 
-  std::string listed_names() const;     // "-n, --max-new-tokens N"
-  std::string environment() const;      // "AWQ_MAX_NEW_TOKENS"
+  std::vector<std::string> listed() const;  // the spellings that --help shows
+  std::string environment() const;          // "AWQ_MAX_NEW_TOKENS"
 };
 
 struct Example {
@@ -25,7 +27,7 @@ struct Example {
 
 struct HelpPage {
   std::string command, summary, about;
-  std::vector<OptionRow> positionals;   // spellings[0] is the shown name
+  std::vector<OptionRow> positionals;  // spellings[0] is the shown name
   std::vector<OptionRow> options;
   std::vector<Example> examples;
 };

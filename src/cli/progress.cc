@@ -36,11 +36,15 @@ std::string times(const ProgressStep& step) {
 
 std::string bar_line(const ProgressStep& step) {
   const int filled = step.total > 0 ? std::min(kBarCells, kBarCells * step.done / step.total) : 0;
-  return fmt::format("[{:#<{}}{:.<{}}] {}/{} {}  {}", "", filled, "", kBarCells - filled, step.done, step.total, step.stage, times(step));
+  return fmt::format("[{:#<{}}{:.<{}}] {}/{} {}  {}", "", filled, "", kBarCells - filled, step.done, step.total,
+                     step.stage, times(step));
 }
 
 void event_line(const ProgressStep& step) {
-  nlohmann::ordered_json event = {{"event", "progress"},     {"stage", step.stage}, {"done", step.done}, {"total", step.total},
+  nlohmann::ordered_json event = {{"event", "progress"},
+                                  {"stage", step.stage},
+                                  {"done", step.done},
+                                  {"total", step.total},
                                   {"seconds", step.seconds}};
   if (step.eta_seconds >= 0) event["eta_seconds"] = step.eta_seconds;
   if (!step.note.empty()) event["note"] = step.note;
@@ -56,7 +60,9 @@ void add_progress_option(Args& args, ProgressStyle& style) {
 }
 
 Progress::Progress(ProgressStyle style, bool quiet)
-    : style_(quiet ? ProgressStyle::kNone : style == ProgressStyle::kAuto ? automatic() : style) {}
+    : style_(quiet                           ? ProgressStyle::kNone
+             : style == ProgressStyle::kAuto ? automatic()
+                                             : style) {}
 
 Progress::~Progress() { draw_status(""); }
 
@@ -65,7 +71,8 @@ void Progress::show(const ProgressStep& step) {
   if (style_ == ProgressStyle::kJson) return event_line(step);
   if (!step.note.empty()) note(step.note);
   if (style_ == ProgressStyle::kPlain) {
-    std::string line = step.total > 0 ? fmt::format("{} {}/{}", step.stage, step.done, step.total) : std::string(step.stage);
+    std::string line =
+        step.total > 0 ? fmt::format("{} {}/{}", step.stage, step.done, step.total) : std::string(step.stage);
     if (line == last_line_) return;
     note(fmt::format("{}  {}", line, times(step)));
     last_line_ = std::move(line);

@@ -1,5 +1,5 @@
-// Progress of a long job on standard error: a bar that redraws itself on a terminal, a line a step elsewhere, JSON events
-// for schedulers.
+// Progress of a long job on standard error: a bar that redraws itself on a terminal, a line a step elsewhere, JSON
+// events for schedulers.
 #pragma once
 #include <chrono>
 #include <string>
@@ -15,8 +15,8 @@ enum class ProgressStyle { kAuto, kTerminal, kPlain, kJson, kNone };
 void add_progress_option(Args&, ProgressStyle&);
 
 struct ProgressStep {
-  std::string_view stage;         // "search"
-  int done = 0, total = 0;        // steps of the whole job; total 0: not known
+  std::string_view stage;   // "search"
+  int done = 0, total = 0;  // steps of the whole job; total 0: not known
   double seconds = 0, eta_seconds = -1;
   std::string_view note;
 };

@@ -24,7 +24,8 @@ std::string worst_linears(const QuantizeReport& report) {
   worst.resize(std::min(worst.size(), kWorstShown));
   Table table({"largest output error", ">mean square", ">against plain rounding", "scale"});
   for (const LinearReport& linear : worst) {
-    table.row({linear.name, fmt::format("{:.3g}", linear.loss), fmt::format("-{}", percent(gain(linear))), linear.chosen});
+    table.row(
+        {linear.name, fmt::format("{:.3g}", linear.loss), fmt::format("-{}", percent(gain(linear))), linear.chosen});
   }
   return table.empty() ? "" : "\n" + table.text();
 }
@@ -41,7 +42,8 @@ std::string warnings(const QuantizeReport& report) {
 std::string kept(const QuantizeReport& report) {
   if (report.kept_fp16.empty()) return "nothing but embeddings and norms";
   const size_t shown = std::min<size_t>(report.kept_fp16.size(), 6);
-  std::string text = fmt::format("{}", fmt::join(report.kept_fp16.begin(), report.kept_fp16.begin() + static_cast<long>(shown), ", "));
+  std::string text =
+      fmt::format("{}", fmt::join(report.kept_fp16.begin(), report.kept_fp16.begin() + static_cast<long>(shown), ", "));
   return shown == report.kept_fp16.size() ? text : text + fmt::format(" and {} more", report.kept_fp16.size() - shown);
 }
 
@@ -60,23 +62,29 @@ int dead_channels(const QuantizeReport& report) {
 
 std::string next_commands(const QuantizeOptions& options, const QuantizeReport& report) {
   const std::string out = report.out.string();
-  return fmt::format("\nnext:\n  awq eval {} --text FILE --against {}\n  awq generate {} --prompt \"The \"\n  awq bench {}\n", out,
-                     options.model, out, out);
+  return fmt::format(
+      "\nnext:\n  awq eval {} --text FILE --against {}\n  awq generate {} --prompt \"The \"\n  awq bench {}\n", out,
+      options.model, out, out);
 }
 
 }  // namespace
 
 std::string report_text(const QuantizeOptions& options, const QuantizeReport& report) {
   Table table({"quantized", report.out.string()});
-  table.row({"size", fmt::format("{} -> {} ({} of the original)", human_bytes(report.bytes_in), human_bytes(report.bytes_out),
-                                 percent(static_cast<double>(report.bytes_out) / static_cast<double>(std::max<uint64_t>(report.bytes_in, 1))))});
+  table.row(
+      {"size", fmt::format("{} -> {} ({} of the original)", human_bytes(report.bytes_in), human_bytes(report.bytes_out),
+                           percent(static_cast<double>(report.bytes_out) /
+                                   static_cast<double>(std::max<uint64_t>(report.bytes_in, 1))))});
   table.row({"bits per weight", fmt::format("{:.2f} in the {} quantized linears, scales and zero points included",
                                             report.bits_per_weight, report.linears.size())});
   table.row({"stays fp16", kept(report)});
-  table.row({"output error", fmt::format("{} below plain rounding, mean over the linears", percent(mean_gain(report)))});
+  table.row(
+      {"output error", fmt::format("{} below plain rounding, mean over the linears", percent(mean_gain(report)))});
   table.row({"calibrated on", fmt::format("{} tokens, data hash {}", human_count(report.tokens), report.data_hash)});
-  if (const int dead = dead_channels(report)) table.row({"dead channels", fmt::format("{}: no calibration token excites them", dead)});
-  table.row({"took", fmt::format("{}, {} of memory at most", human_seconds(report.seconds), human_bytes(report.peak_rss_bytes))});
+  if (const int dead = dead_channels(report))
+    table.row({"dead channels", fmt::format("{}: no calibration token excites them", dead)});
+  table.row({"took", fmt::format("{}, {} of memory at most", human_seconds(report.seconds),
+                                 human_bytes(report.peak_rss_bytes))});
   return table.text() + worst_linears(report) + warnings(report) + next_commands(options, report);
 }
 
@@ -110,8 +118,12 @@ void answer_json_report(const Args& args, const QuantizeOptions& options, const 
   json["warnings"] = report.warnings;
   json["linears"] = nlohmann::ordered_json::array();
   for (const LinearReport& linear : report.linears) {
-    json["linears"].push_back({{"name", linear.name}, {"loss", linear.loss}, {"rtn_loss", linear.rtn_loss}, {"chosen", linear.chosen},
-                               {"dead_channels", linear.dead_channels}, {"warning", linear.warning}});
+    json["linears"].push_back({{"name", linear.name},
+                               {"loss", linear.loss},
+                               {"rtn_loss", linear.rtn_loss},
+                               {"chosen", linear.chosen},
+                               {"dead_channels", linear.dead_channels},
+                               {"warning", linear.warning}});
   }
   answer_json(json);
 }

@@ -1,4 +1,5 @@
-// SIGINT, SIGTERM and SIGHUP ask the job at hand to stop where it can be resumed; a second one ends the process at once.
+// SIGINT, SIGTERM and SIGHUP ask the job at hand to stop where it can be resumed; a second one ends the process at
+// once.
 #pragma once
 #include <atomic>
 

@@ -42,13 +42,15 @@ void labelled(const char* colour, const char* label, std::string_view text) {
 
 void answer(std::string_view text) {
   if (g_stdout_errno != 0) return;
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) g_stdout_errno = errno;
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+    g_stdout_errno = errno;
 }
 
 void finish_answer() {
   if (g_stdout_errno == 0 || reader_is_gone()) return;
-  throw Error(ErrorKind::kNoRoom, fmt::format("cannot write the answer to standard output: {}; free some space or write elsewhere",
-                                              std::strerror(g_stdout_errno)));
+  throw Error(ErrorKind::kNoRoom,
+              fmt::format("cannot write the answer to standard output: {}; free some space or write elsewhere",
+                          std::strerror(g_stdout_errno)));
 }
 
 bool reader_is_gone() { return g_stdout_errno == EPIPE; }

@@ -6,14 +6,14 @@
 
 namespace awq::cli {
 
-void answer(std::string_view text);       // to standard output, as is
-void finish_answer();                     // flushes; Error(kNoRoom) when the answer did not get out
-bool reader_is_gone();                    // standard output is a closed pipe: no point in going on
+void answer(std::string_view text);  // to standard output, as is
+void finish_answer();                // flushes; Error(kNoRoom) when the answer did not get out
+bool reader_is_gone();               // standard output is a closed pipe: no point in going on
 
-void set_quiet(bool quiet);               // silences note(), not warn()
-void note(std::string_view line);         // a line on standard error
-void warn(std::string_view line);         // "warning: ..."
-void show_error(std::string_view text);   // "error: ..."
+void set_quiet(bool quiet);              // silences note(), not warn()
+void note(std::string_view line);        // a line on standard error
+void warn(std::string_view line);        // "warning: ..."
+void show_error(std::string_view text);  // "error: ..."
 
 bool stderr_is_terminal();
 int terminal_columns();                   // of standard error; 100 when unknown
