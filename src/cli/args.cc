@@ -76,7 +76,8 @@ struct Args::Impl {
     } catch (const CLI::ParseError& error) {
       throw usage_error(error.what());
     }
-    const std::vector<std::string> extras = app.remaining();
+    std::vector<std::string> extras = app.remaining();
+    std::erase(extras, "--");
     const auto unknown = std::ranges::find_if(extras, [](const std::string& w) { return w.starts_with('-'); });
     if (unknown != extras.end()) throw unknown_option(*unknown);
     for (const auto& [name, option] : required) {

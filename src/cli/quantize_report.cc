@@ -27,7 +27,7 @@ std::string worst_linears(const QuantizeReport& report) {
     table.row(
         {linear.name, fmt::format("{:.3g}", linear.loss), fmt::format("-{}", percent(gain(linear))), linear.chosen});
   }
-  return table.empty() ? "" : "\n" + table.text();
+  return table.empty() ? "" : fmt::format("\n{}", table.text());
 }
 
 std::string warnings(const QuantizeReport& report) {
@@ -36,7 +36,7 @@ std::string warnings(const QuantizeReport& report) {
   for (const LinearReport& linear : report.linears) {
     if (!linear.warning.empty()) text += fmt::format("warning: {}: {}\n", linear.name, linear.warning);
   }
-  return text.empty() ? "" : "\n" + text;
+  return text.empty() ? "" : fmt::format("\n{}", text);
 }
 
 std::string kept(const QuantizeReport& report) {
