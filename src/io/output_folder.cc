@@ -115,7 +115,7 @@ void remove_if_abandoned(const fs::path& partial) {
 }
 
 void remove_abandoned(const fs::path& output) {
-  const std::string prefix = "." + output.filename().string() + ".partial-";
+  const std::string prefix = fmt::format(".{}.partial-", output.filename().string());
   std::error_code ignored;
   for (const fs::directory_entry& entry : fs::directory_iterator(output.parent_path(), ignored))
     if (entry.path().filename().string().starts_with(prefix)) remove_if_abandoned(entry.path());
