@@ -1,0 +1,235 @@
+// The W4A16 kernels, written once over a set of registers `Isa`; each w4a16_<isa>.cc supplies the instructions.
+//
+//   y[t][n] = sum over blocks of float(sum q v - z sum v) * (s * 2^e)  + sum over salient c of x[t][c] delta[c][n] +
+//   bias[n]
+//
+// gemv: one pass over a tile's words for up to kGemvTokens tokens, codes unpacked in registers and used at once.
+// Reads 4.16
+//   bits a weight from DRAM and does 2 m flop with them: bandwidth is the bound up to m = 8 or so.
+// gemm: a block of kGemmTiles tiles is unpacked once into int16 with its zero points taken off, then multiplied with up
+// to
+//   128 tokens, kGemmTokens at a time: unpacking costs 1 / m, and the multiply-add units are the bound.
+//
+// Isa: Int (16 int32 lanes), Float (16 lanes), dot(acc, codes, x) = acc + sum of the products of the int16 halves, and
+// the loads, stores and conversions used below. Everything here is in an anonymous namespace: each including file
+// compiles it for its own instruction set, and the linker must not merge them.
+#pragma once
+#include "backend/cpu/w4a16_views.h"
+
+namespace awq::backend::cpu {
+namespace {
+
+template <int N>
+struct Count {
+  static constexpr int value = N;
+};
+
+// Calls body(Count<count>{}) for count in 1 .. N: a loop bound known at run time becomes one known to the compiler.
+template <int N, class Body>
+inline void with_count(int count, const Body& body) {
+  if constexpr (N > 1) {
+    if (count < N) return with_count<N - 1>(count, body);
+  }
+  body(Count<N>{});
+}
+
+inline int smaller(int64_t a, int64_t b) { return static_cast<int>(a < b ? a : b); }
+
+// Up to 8 tokens next to each other in one panel.
+struct TokenSlice {
+  const int32_t* pairs;  // (blocks, words_per_block * 4, width), at the first token
+  const int32_t* sums;   // (blocks, width)
+  const float* scales;   // (blocks, width)
+  const float* salient;  // (salient, width)
+  int width;             // of the panel: the distance between features
+  int count;             // tokens of this slice
+};
+
+inline TokenSlice slice(const WeightTiles& w, const TokenPanels& x, int64_t token, int64_t token_end, int at_most) {
+  const int64_t panel = token / kPanelM * kPanelM, lane = token - panel, blocks = w.groups * w.blocks_per_group;
+  const int width = smaller(x.m - panel, kPanelM);
+  const int count = smaller(smaller(panel + width, token_end) - token, at_most);
+  return {x.pairs + panel * blocks * w.words_per_block * 4 + lane,
+          x.sums + panel * blocks + lane,
+          x.scales + panel * blocks + lane,
+          x.salient + panel * w.salient + lane,
+          width,
+          count};
+}
+
+// Correction and bias onto one token's sums of one tile, and out to y; lanes past n are dropped.
+template <class Isa>
+inline void finish(const WeightTiles& w, int64_t tile, const float* salient, int width, const typename Isa::Float& main,
+                   float* y) {
+  typename Isa::Float sum = main;
+  const uint16_t* delta = w.delta + tile * w.salient * kTileN;
+  for (int64_t c = 0; c < w.salient; ++c)
+    sum = Isa::add(sum, Isa::mul(Isa::broadcast(salient[c * width]), Isa::load_half(delta + c * kTileN)));
+  sum = Isa::add(sum, Isa::load(w.bias + tile * kTileN));
+  const int64_t lanes = w.n - tile * kTileN;
+  if (lanes >= kTileN) return Isa::store(y, sum);
+  alignas(64) float all[kTileN];
+  Isa::store(all, sum);
+  for (int64_t i = 0; i < lanes; ++i) y[i] = all[i];
+}
+
+// ---- gemv -----------------------------------------------------------------------------------------------------------
+
+// Few tokens leave the multiply-add waiting for itself (4 to 5 cycles): they get several chains, added at the block's
+// end.
+template <int kTokens>
+inline constexpr int kChains = kTokens == 1   ? 4
+                               : kTokens <= 3 ? 2
+                                              : 1;
+
+template <class Isa, int kTokens>
+inline void gemv_block(const uint32_t* words, int64_t word_count, const int32_t* pairs, int width,
+                       typename Isa::Int (&dot)[kTokens]) {
+  constexpr int kParts = kChains<kTokens>;
+  typename Isa::Int part[kTokens][kParts];
+  for (int t = 0; t < kTokens; ++t)
+    for (int c = 0; c < kParts; ++c) part[t][c] = Isa::zero();
+  for (int64_t j = 0; j < word_count; ++j) {
+    __builtin_prefetch(words + Isa::kPrefetchWords);
+    const typename Isa::Int packed = Isa::load(words);
+    words += kTileN;
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const typename Isa::Int codes = Isa::code_pair(packed, i);
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t)
+        part[t][i % kParts] = Isa::dot(part[t][i % kParts], codes, Isa::broadcast(pairs[i * width + t]));
+    }
+    pairs += 4 * width;
+  }
+  for (int t = 0; t < kTokens; ++t) {
+    dot[t] = part[t][0];
+    for (int c = 1; c < kParts; ++c) dot[t] = Isa::add(dot[t], part[t][c]);
+  }
+}
+
+template <class Isa, int kTokens>
+inline void gemv_tile(const WeightTiles& w, int64_t tile, const TokenSlice& x, float* y, int64_t stride) {
+  using Int = typename Isa::Int;
+  using Float = typename Isa::Float;
+  Float sum[kTokens];
+  for (int t = 0; t < kTokens; ++t) sum[t] = Isa::broadcast(0.f);
+  const uint32_t* words = w.words + tile * w.groups * w.blocks_per_group * w.words_per_block * kTileN;
+  int64_t block = 0;
+  for (int64_t g = tile * w.groups; g < (tile + 1) * w.groups; ++g) {
+    const Float scale = Isa::load_half(w.scales + g * kTileN);
+    const Int zero = Isa::load_zeros(w.zeros[g]);
+    for (int64_t b = 0; b < w.blocks_per_group; ++b, ++block, words += w.words_per_block * kTileN) {
+      Int dot[kTokens];
+      gemv_block<Isa, kTokens>(words, w.words_per_block, x.pairs + block * w.words_per_block * 4 * x.width, x.width,
+                               dot);
+      for (int t = 0; t < kTokens; ++t) {
+        const int64_t at = block * x.width + t;
+        const Int exact = Isa::sub(dot[t], Isa::mul(zero, Isa::broadcast(x.sums[at])));
+        sum[t] = Isa::add(sum[t], Isa::mul(Isa::to_float(exact), Isa::mul(scale, Isa::broadcast(x.scales[at]))));
+      }
+    }
+  }
+  for (int t = 0; t < kTokens; ++t) finish<Isa>(w, tile, x.salient + t, x.width, sum[t], y + t * stride);
+}
+
+template <class Isa>
+inline void gemv(const WeightTiles& w, const TokenPanels& x, const OutputPart& out) {
+  for (int64_t tile = out.tile_begin; tile < out.tile_end; ++tile)
+    for (int64_t token = out.token_begin; token < out.token_end;) {
+      const TokenSlice part = slice(w, x, token, out.token_end, Isa::kGemvTokens);
+      float* y = out.y + token * out.stride + tile * kTileN;
+      with_count<Isa::kGemvTokens>(part.count, [&](auto n) { gemv_tile<Isa, n.value>(w, tile, part, y, out.stride); });
+      token += part.count;
+    }
+}
+
+// ---- gemm -----------------------------------------------------------------------------------------------------------
+
+template <int kTiles>
+struct UnpackedBlock {
+  alignas(64) int32_t codes[kMaxBlock / 2][kTiles][kTileN];  // pairs of int16: q - z of features 2j, 2j + 1
+  alignas(64) float scales[kTiles][kTileN];
+};
+
+template <class Isa, int kTiles>
+inline void unpack_block(const WeightTiles& w, int64_t tile, int64_t g, int64_t b, UnpackedBlock<kTiles>& out) {
+  for (int c = 0; c < kTiles; ++c) {
+    const int64_t group = (tile + c) * w.groups + g;
+    const uint32_t* words = w.words + (group * w.blocks_per_group + b) * w.words_per_block * kTileN;
+    const typename Isa::Int zero = Isa::both_halves(Isa::load_zeros(w.zeros[group]));
+    Isa::store(out.scales[c], Isa::load_half(w.scales + group * kTileN));
+    for (int64_t j = 0; j < w.words_per_block; ++j) {
+      const typename Isa::Int packed = Isa::load(words + j * kTileN);
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) Isa::store(out.codes[4 * j + i][c], Isa::sub_halves(Isa::code_pair(packed, i), zero));
+    }
+  }
+}
+
+// sums (kTokens, kTiles * 16) += one block's products.
+template <class Isa, int kTiles, int kTokens>
+inline void gemm_micro(const UnpackedBlock<kTiles>& w, int64_t pair_count, const int32_t* pairs, const float* scales,
+                       int width, float* sums) {
+  using Int = typename Isa::Int;
+  Int dot[kTokens][kTiles];
+  for (int t = 0; t < kTokens; ++t)
+    for (int c = 0; c < kTiles; ++c) dot[t][c] = Isa::zero();
+  for (int64_t j = 0; j < pair_count; ++j) {
+    Int codes[kTiles];
+    for (int c = 0; c < kTiles; ++c) codes[c] = Isa::load(w.codes[j][c]);
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+      const Int x = Isa::broadcast(pairs[j * width + t]);
+#pragma GCC unroll 4
+      for (int c = 0; c < kTiles; ++c) dot[t][c] = Isa::dot(dot[t][c], codes[c], x);
+    }
+  }
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t)
+#pragma GCC unroll 4
+    for (int c = 0; c < kTiles; ++c) {
+      float* at = sums + (t * kTiles + c) * kTileN;
+      const typename Isa::Float scale = Isa::mul(Isa::load(w.scales[c]), Isa::broadcast(scales[t]));
+      Isa::store(at, Isa::add(Isa::load(at), Isa::mul(Isa::to_float(dot[t][c]), scale)));
+    }
+}
+
+template <class Isa, int kTiles>
+inline void gemm_tiles(const WeightTiles& w, int64_t tile, const TokenPanels& x, const OutputPart& out) {
+  UnpackedBlock<kTiles> unpacked;
+  alignas(64) float sums[kGemmMaxTokens][kTiles][kTileN];
+  for (int64_t t = 0; t < out.token_end - out.token_begin; ++t)
+    for (int c = 0; c < kTiles; ++c) Isa::store(sums[t][c], Isa::broadcast(0.f));
+
+  const int64_t pairs_per_block = w.words_per_block * 4;
+  for (int64_t block = 0; block < w.groups * w.blocks_per_group; ++block) {
+    unpack_block<Isa, kTiles>(w, tile, block / w.blocks_per_group, block % w.blocks_per_group, unpacked);
+    for (int64_t token = out.token_begin; token < out.token_end;) {
+      const TokenSlice part = slice(w, x, token, out.token_end, Isa::kGemmTokens);
+      const int32_t* pairs = part.pairs + block * pairs_per_block * part.width;
+      const float* scales = part.scales + block * part.width;
+      float* to = sums[token - out.token_begin][0];
+      with_count<Isa::kGemmTokens>(part.count, [&](auto n) {
+        gemm_micro<Isa, kTiles, n.value>(unpacked, pairs_per_block, pairs, scales, part.width, to);
+      });
+      token += part.count;
+    }
+  }
+  for (int64_t token = out.token_begin; token < out.token_end; ++token) {
+    const TokenSlice one = slice(w, x, token, out.token_end, 1);
+    for (int c = 0; c < kTiles; ++c)
+      finish<Isa>(w, tile + c, one.salient, one.width, Isa::load(sums[token - out.token_begin][c]),
+                  out.y + token * out.stride + (tile + c) * kTileN);
+  }
+}
+
+template <class Isa>
+inline void gemm(const WeightTiles& w, const TokenPanels& x, const OutputPart& out) {
+  for (int64_t tile = out.tile_begin; tile < out.tile_end; tile += Isa::kGemmTiles)
+    with_count<Isa::kGemmTiles>(smaller(out.tile_end - tile, Isa::kGemmTiles),
+                                [&](auto n) { gemm_tiles<Isa, n.value>(w, tile, x, out); });
+}
+
+}  // namespace
+}  // namespace awq::backend::cpu

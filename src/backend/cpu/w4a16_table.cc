@@ -1,0 +1,49 @@
+#include "backend/cpu/w4a16_table.h"
+
+#include <array>
+#include <iterator>
+
+#include "backend/cpu/linear_w4a16.h"
+
+namespace awq::backend::cpu {
+namespace {
+
+constexpr KernelTraits gemv(std::string_view name, uint32_t features, std::string_view words, int64_t prefer_m_max) {
+  return {.name = name, .family = KernelFamily::kGemv, .device = DeviceKind::kCpu, .features = features,
+          .needs_words = words, .prefer_m_max = prefer_m_max};
+}
+constexpr KernelTraits gemm(std::string_view name, uint32_t features, std::string_view words) {
+  return {.name = name, .family = KernelFamily::kGemm, .device = DeviceKind::kCpu, .features = features,
+          .needs_words = words};
+}
+
+constexpr uint32_t k512 = kAvx2 | kAvx512, k512Vnni = k512 | kAvx512Vnni;
+constexpr std::string_view kWordsVnni = "AVX-512 VNNI", kWords512 = "AVX-512 (F, BW, DQ, VL)", kWords2 = "AVX2, FMA and F16C";
+
+// A new kernel is one row here: tests, benchmark and `awq devices` walk this table.
+constexpr CpuKernelRow kRows[] = {
+    //    name                     needs     in words    preferred to this m             tile_step
+#if defined(__x86_64__)
+    {gemv("gemv_w4a16_avx512vnni", k512Vnni, kWordsVnni, 8), gemv_w4a16_avx512vnni, 1},
+    {gemm("gemm_w4a16_avx512vnni", k512Vnni, kWordsVnni),    gemm_w4a16_avx512vnni, 3},
+    {gemv("gemv_w4a16_avx512",     k512,     kWords512,  8), gemv_w4a16_avx512,     1},
+    {gemm("gemm_w4a16_avx512",     k512,     kWords512),     gemm_w4a16_avx512,     3},
+    {gemv("gemv_w4a16_avx2",       kAvx2,    kWords2,    4), gemv_w4a16_avx2,       1},
+    {gemm("gemm_w4a16_avx2",       kAvx2,    kWords2),       gemm_w4a16_avx2,       1},
+#endif
+    {gemv("gemv_w4a16_portable",   0,        "",         4), gemv_w4a16_portable,   1},
+    {gemm("gemm_w4a16_portable",   0,        ""),            gemm_w4a16_portable,   1},
+};
+
+constexpr auto kTraits = [] {
+  std::array<KernelTraits, std::size(kRows)> traits{};
+  for (size_t i = 0; i < traits.size(); ++i) traits[i] = kRows[i].traits;
+  return traits;
+}();
+
+}  // namespace
+
+std::span<const KernelTraits> cpu_kernels() { return kTraits; }
+std::span<const CpuKernelRow> cpu_kernel_rows() { return kRows; }
+
+}  // namespace awq::backend::cpu

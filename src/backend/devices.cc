@@ -1,0 +1,40 @@
+#include "awq/devices.h"
+
+#include <fmt/format.h>
+
+#include "backend/cpu/linear_w4a16.h"
+#include "backend/kernel_table.h"
+
+namespace awq {
+namespace {
+
+// The one place that knows which table belongs to which kind of device; the CUDA plugin's rows join here.
+std::span<const backend::KernelTraits> rows_of(const DeviceInfo& device) {
+  switch (device.kind) {
+    case DeviceKind::kCpu: return backend::cpu::cpu_kernels();
+    case DeviceKind::kCuda: return {};
+  }
+  return {};
+}
+
+}  // namespace
+
+std::vector<DeviceInfo> devices() { return {backend::cpu::cpu_info()}; }
+
+std::string to_string(const Problem& p) { return fmt::format("m={} n={} k={} group={}", p.m, p.n, p.k, p.group_size); }
+
+std::string_view name(KernelFamily family) { return family == KernelFamily::kGemv ? "gemv" : "gemm"; }
+
+std::vector<KernelStatus> kernel_status(const DeviceInfo& device, const Problem& problem) {
+  std::vector<KernelStatus> status;
+  for (const backend::KernelTraits& row : rows_of(device))
+    status.push_back({std::string(row.name), row.family, backend::refusal(row, problem, device)});
+  return status;
+}
+
+std::string select_kernel(const DeviceInfo& device, const Problem& problem, std::string_view version) {
+  const auto rows = rows_of(device);
+  return std::string(rows[backend::select_row(rows, problem, device, version)].name);
+}
+
+}  // namespace awq

@@ -1,0 +1,94 @@
+#include "backend/kernel_table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <vector>
+
+#include "awq/error.h"
+
+namespace awq::backend {
+namespace {
+
+std::string dotted(int capability) { return fmt::format("{}.{}", capability / 10, capability % 10); }
+
+std::string hardware_refusal(const KernelTraits& row, const DeviceInfo& d) {
+  if (!d.unusable.empty()) return d.unusable;
+  if (row.device != d.kind) return row.device == DeviceKind::kCpu ? "runs on a CPU" : "runs on a CUDA device";
+  if (d.kind == DeviceKind::kCpu && (row.features & ~d.features)) return fmt::format("needs {}", row.needs_words);
+  if (d.kind == DeviceKind::kCuda && d.capability < row.capability_min)
+    return fmt::format("needs compute capability {} or higher, this device has {}", dotted(row.capability_min),
+                       dotted(d.capability));
+  if (d.kind == DeviceKind::kCuda && d.capability >= row.capability_end)
+    return fmt::format("needs a compute capability below {}, this device has {}", dotted(row.capability_end),
+                       dotted(d.capability));
+  return {};
+}
+
+std::string shape_refusal(const KernelTraits& row, const Problem& p) {
+  if (p.m < 1 || p.n < 1 || p.k < 1 || p.group_size < 1 || p.k % p.group_size != 0)
+    return fmt::format("needs positive sizes and k a multiple of the group, got {}", to_string(p));
+  if (p.m > row.m_max) return fmt::format("needs m <= {}, m = {}", row.m_max, p.m);
+  if (p.n % row.n_step != 0) return fmt::format("needs n % {} == 0, n = {}", row.n_step, p.n);
+  if (p.k % row.k_step != 0) return fmt::format("needs k % {} == 0, k = {}", row.k_step, p.k);
+  return {};
+}
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return std::tolower(c); });
+  return out;
+}
+
+bool asked_for(const KernelTraits& row, std::string_view version) {
+  return version == "auto" || version == name(row.family) || version == row.name;
+}
+
+std::string known_versions(std::span<const KernelTraits> rows) {
+  std::string text = "auto, gemm, gemv";
+  for (const KernelTraits& row : rows) text += fmt::format(", {}", row.name);
+  return text;
+}
+
+// Why no row that was asked for will do, and what would.
+[[noreturn]] void throw_refusals(std::span<const KernelTraits> rows, const Problem& p, const DeviceInfo& d,
+                                 std::string_view version) {
+  std::string reasons, instead;
+  bool shape_is_the_reason = false;
+  for (const KernelTraits& row : rows) {
+    const std::string why = refusal(row, p, d);
+    if (why.empty() && instead.empty()) instead = fmt::format("; use {} or auto", row.name);
+    if (!asked_for(row, version)) continue;
+    shape_is_the_reason |= hardware_refusal(row, d).empty();
+    reasons += fmt::format("{}{} {}", reasons.empty() ? "" : ", ", row.name, why);
+  }
+  if (rows.empty()) reasons = d.unusable.empty() ? "there are no kernels for it in this build" : d.unusable;
+  if (shape_is_the_reason)
+    throw Error(ErrorKind::kBadInput,
+                fmt::format("no kernel for {} on {}: {}{}", to_string(p), d.name, reasons, instead));
+  throw Error(ErrorKind::kDevice, fmt::format("Kernel version not supported on this hardware: {} on {}: {}{}", version,
+                                              d.name, reasons, instead));
+}
+
+}  // namespace
+
+std::string refusal(const KernelTraits& row, const Problem& p, const DeviceInfo& d) {
+  std::string why = hardware_refusal(row, d);
+  return why.empty() ? shape_refusal(row, p) : why;
+}
+
+size_t select_row(std::span<const KernelTraits> rows, const Problem& p, const DeviceInfo& d, std::string_view version) {
+  const std::string wanted = lower(version);
+  const auto asked = [&](const KernelTraits& row) { return asked_for(row, wanted); };
+  const bool is_family = wanted == "auto" || wanted == name(KernelFamily::kGemm) || wanted == name(KernelFamily::kGemv);
+  if (!is_family && std::none_of(rows.begin(), rows.end(), asked))
+    throw Error(ErrorKind::kUsage,
+                fmt::format("there is no kernel version '{}'; known: {}", version, known_versions(rows)));
+  for (const bool preferred : {true, false})
+    for (size_t i = 0; i < rows.size(); ++i)
+      if (asked(rows[i]) && (p.m <= rows[i].prefer_m_max) == preferred && refusal(rows[i], p, d).empty()) return i;
+  throw_refusals(rows, p, d, wanted);
+}
+
+}  // namespace awq::backend

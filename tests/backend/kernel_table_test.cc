@@ -1,0 +1,185 @@
+// Selection, walked exhaustively: every table, every device, every problem gives a row or a reason.
+#include "backend/kernel_table.h"
+
+#include <gmock/gmock.h>
+
+#include "awq/error.h"
+#include "backend/cpu/linear_w4a16.h"
+
+namespace awq::backend {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+constexpr KernelTraits cuda_row(std::string_view name, KernelFamily family, int capability_min, int capability_end,
+                                int64_t m_max, int n_step, int64_t prefer_m_max) {
+  return {.name = name,
+          .family = family,
+          .device = DeviceKind::kCuda,
+          .features = 0,
+          .capability_min = capability_min,
+          .capability_end = capability_end,
+          .m_max = m_max,
+          .n_step = n_step,
+          .k_step = 32,
+          .needs_words = "",
+          .prefer_m_max = prefer_m_max};
+}
+constexpr int kNoEnd = 1000;
+constexpr int64_t kAny = INT64_MAX;
+
+// A table with every kind of limit.
+constexpr KernelTraits kGpuRows[] = {
+    //       name           family               capability   m_max  n  preferred to
+    cuda_row("gemv_sm75", KernelFamily::kGemv, 75, kNoEnd, 16, 8, 8),
+    cuda_row("wgmma_sm90a", KernelFamily::kGemm, 90, 91, kAny, 128, kAny),
+    cuda_row("mma_sm80", KernelFamily::kGemm, 80, kNoEnd, kAny, 64, kAny),
+    cuda_row("mma_sm75", KernelFamily::kGemm, 75, kNoEnd, kAny, 64, kAny),
+    cuda_row("gemv_sm60", KernelFamily::kGemv, 60, kNoEnd, kAny, 1, 8),
+};
+
+DeviceInfo gpu(int capability) {
+  DeviceInfo d;
+  d.kind = DeviceKind::kCuda;
+  d.name = "GPU";
+  d.capability = capability;
+  return d;
+}
+
+DeviceInfo cpu_with(uint32_t features) {
+  DeviceInfo d;
+  d.name = "CPU";
+  d.features = features;
+  return d;
+}
+
+std::string chosen(std::span<const KernelTraits> rows, const Problem& p, const DeviceInfo& d,
+                   std::string_view version = "auto") {
+  return std::string(rows[select_row(rows, p, d, version)].name);
+}
+
+bool is_asked_for(const KernelTraits& row, std::string_view version) {
+  return version == "auto" || version == name(row.family) || version == row.name;
+}
+
+// A row that fits and was asked for, or an Error of the kind the header promises.
+void expect_row_or_reason(std::span<const KernelTraits> rows, const Problem& p, const DeviceInfo& d,
+                          std::string_view version) {
+  try {
+    const KernelTraits& row = rows[select_row(rows, p, d, version)];
+    EXPECT_EQ(refusal(row, p, d), "");
+    EXPECT_TRUE(is_asked_for(row, version));
+  } catch (const Error& e) {
+    for (const KernelTraits& row : rows)
+      EXPECT_FALSE(is_asked_for(row, version) && refusal(row, p, d).empty()) << row.name << " would have done";
+    const bool says_hardware =
+        std::string_view(e.what()).starts_with("Kernel version not supported on this hardware: ");
+    EXPECT_EQ(e.kind(), says_hardware ? ErrorKind::kDevice : ErrorKind::kBadInput) << e.what();
+  }
+}
+
+std::vector<std::string> versions_of(std::span<const KernelTraits> rows) {
+  std::vector<std::string> versions = {"auto", "gemm", "gemv"};
+  for (const KernelTraits& row : rows) versions.emplace_back(row.name);
+  return versions;
+}
+
+std::vector<Problem> problems() {
+  std::vector<Problem> all;
+  for (const int64_t m : {1, 2, 8, 9, 16, 17, 512})
+    for (const int64_t n : {8, 24, 40, 64, 128, 4096})
+      for (const auto& [k, group] : {std::pair<int64_t, int>{128, 128}, {160, 32}, {4096, 4096}, {4096, 64}})
+        all.push_back({.m = m, .n = n, .k = k, .group_size = group});
+  return all;
+}
+
+TEST(SelectRow, EveryGpuGetsARowOrAReason) {
+  for (int capability = 35; capability <= 130; ++capability)
+    for (const Problem& p : problems())
+      for (const std::string& version : versions_of(kGpuRows))
+        expect_row_or_reason(kGpuRows, p, gpu(capability), version);
+}
+
+TEST(SelectRow, EveryCpuRunsEveryProblem) {
+  const auto rows = cpu::cpu_kernels();
+  for (uint32_t features = 0; features < 1u << 7; ++features)
+    for (const Problem& p : problems()) {
+      for (const std::string& version : versions_of(rows)) expect_row_or_reason(rows, p, cpu_with(features), version);
+      for (const std::string_view version : {"auto", "gemm", "gemv"})
+        EXPECT_NO_THROW(select_row(rows, p, cpu_with(features), version)) << to_string(p);
+    }
+}
+
+TEST(SelectRow, PrefersByMeasuredCrossover) {
+  const Problem one{.m = 1, .n = 4096, .k = 4096}, many{.m = 512, .n = 4096, .k = 4096};
+  EXPECT_EQ(chosen(kGpuRows, one, gpu(90)), "gemv_sm75");
+  EXPECT_EQ(chosen(kGpuRows, many, gpu(90)), "wgmma_sm90a");
+  EXPECT_EQ(chosen(kGpuRows, many, gpu(100)), "mma_sm80");
+  EXPECT_EQ(chosen(kGpuRows, many, gpu(75)), "mma_sm75");
+  EXPECT_EQ(chosen(kGpuRows, many, gpu(61)), "gemv_sm60") << "a preference is not a limit";
+  EXPECT_EQ(chosen(kGpuRows, many, gpu(90), "GEMV"), "gemv_sm60");
+}
+
+TEST(SelectRow, NamesTheCapabilityAndWhatToUseInstead) {
+  try {
+    select_row(kGpuRows, {.m = 1, .n = 4096, .k = 4096}, gpu(61), "gemm");
+    FAIL() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::kDevice);
+    EXPECT_THAT(e.what(), StartsWith("Kernel version not supported on this hardware: gemm on GPU"));
+    EXPECT_THAT(e.what(), HasSubstr("mma_sm75 needs compute capability 7.5 or higher, this device has 6.1"));
+    EXPECT_THAT(e.what(), HasSubstr("use gemv_sm60 or auto"));
+    EXPECT_THAT(e.what(), Not(HasSubstr("gemv_sm75 needs"))) << "only what was asked for";
+  }
+}
+
+TEST(SelectRow, AShapeIsNotTheHardwaresFault) {
+  try {
+    select_row(kGpuRows, {.m = 1, .n = 40, .k = 4096}, gpu(90), "mma_sm80");
+    FAIL() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::kBadInput);
+    EXPECT_THAT(e.what(), HasSubstr("needs n % 64 == 0, n = 40"));
+  }
+}
+
+TEST(SelectRow, AnUnknownVersionListsTheKnownOnes) {
+  try {
+    select_row(kGpuRows, {.m = 1, .n = 64, .k = 128}, gpu(90), "marlin");
+    FAIL() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::kUsage);
+    EXPECT_THAT(e.what(), HasSubstr("auto, gemm, gemv, gemv_sm75"));
+  }
+}
+
+TEST(SelectRow, AnUnusableDeviceSaysWhy) {
+  DeviceInfo broken = gpu(90);
+  broken.unusable = "the driver is older than CUDA 12";
+  EXPECT_EQ(refusal(kGpuRows[0], {.m = 1, .n = 64, .k = 128}, broken), broken.unusable);
+}
+
+TEST(KernelStatus, ListsEveryRowOfTheDevice) {
+  const auto status = kernel_status(cpu_with(kAvx2), {.m = 1, .n = 64, .k = 128});
+  ASSERT_EQ(status.size(), cpu::cpu_kernels().size());
+  for (const KernelStatus& row : status) {
+    const bool wide = row.name.find("avx512") != std::string::npos;
+    EXPECT_EQ(row.why_not.empty(), !wide) << row.name;
+    EXPECT_EQ(row.why_not.starts_with("needs AVX-512"), wide) << row.why_not;
+  }
+}
+
+TEST(SelectKernel, WithoutCudaRowsSaysSo) {
+  try {
+    select_kernel(gpu(90), {.m = 1, .n = 64, .k = 128});
+    GTEST_SKIP() << "this build has CUDA kernels";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::kDevice);
+    EXPECT_THAT(e.what(), StartsWith("Kernel version not supported on this hardware"));
+  }
+}
+
+}  // namespace
+}  // namespace awq::backend
