@@ -4,6 +4,7 @@
 // run/ and quant/ speak only to these. All spans are host memory; how a backend moves them is its own business.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -15,6 +16,7 @@
 #include "backend/kernel_table.h"
 #include "core/matrix_view.h"
 #include "format/quantized_linear.h"
+#include "format/rounding.h"
 #include "format/salient.h"
 #include "model/config.h"
 
@@ -70,11 +72,50 @@ struct InputStats {
   std::vector<float> gram;       // (k, k)  sum over tokens of x x', symmetric, both halves filled
 };
 
+// Arithmetic of the search for one block at a time. Results do not depend on the number of threads.
+// A `corrected` list names input channels (ascending) whose rounding error --keep-fp16 undoes: they do not count.
+class QuantEngine {
+ public:
+  virtual ~QuantEngine() = default;
+
+  // hidden (windows * window, hidden) becomes the block's output. With `stats`: one entry per architecture group, over all
+  // tokens; with `inputs` too: a copy of the input (t, k) of the groups listed in `keep_inputs`.
+  struct Collect {
+    std::vector<InputStats>* stats = nullptr;
+    std::span<const size_t> keep_inputs;
+    std::vector<std::vector<float>>* inputs = nullptr;  // per group; empty where not kept
+    std::function<void()> poll;                         // called now and then; may throw to stop
+  };
+  virtual void forward_block(const FloatBlock&, MatrixView<float> hidden, int64_t window, const Collect&) = 0;
+
+  // tr(dW H dW') with dW = Q(W diag(s)) diag(1/s) - W, for every weight and candidate s: (weights, candidates).
+  virtual std::vector<double> scale_losses(std::span<const MatrixView<const float>> weights, const InputStats&,
+                                           std::span<const std::vector<float>> candidates, const format::Grid&,
+                                           std::span<const int32_t> corrected) = 0;
+
+  // The same for given limits: |w| is clamped to limits (n, k / group) before rounding; empty = not clamped.
+  virtual double loss(MatrixView<const float> weight, const InputStats&, std::span<const float> limits, const format::Grid&,
+                      std::span<const int32_t> corrected) = 0;
+
+  // For each row and group the clamp (n, k / group), of max|w| * (1 - i/20), i = 0..9, with the least error over the group alone.
+  virtual std::vector<float> clip_limits(MatrixView<const float> weight, const InputStats&, const format::Grid&,
+                                         std::span<const int32_t> corrected) = 0;
+
+  virtual format::QuantizedLinear quantize(MatrixView<const float> weight, std::span<const float> limits,
+                                           const format::Grid&) = 0;
+
+  // Output of the attention module or the MLP for its normed input (t, hidden), with the weights of `block`: what
+  // Objective::kModule compares.
+  virtual void module_output(const FloatBlock& block, std::string_view module, MatrixView<const float> input, int64_t window,
+                             MatrixView<float> output) = 0;
+};
+
 class Device {
  public:
   virtual ~Device() = default;
   virtual const DeviceInfo& info() const = 0;
   virtual std::span<const KernelTraits> kernels() const = 0;
+  virtual std::unique_ptr<QuantEngine> quant_engine(const model::ModelConfig&, int threads) = 0;
   virtual std::unique_ptr<Executor> load_executor(const io::Checkpoint&, const model::ModelConfig&, const ExecutorOptions&) = 0;
 };
 

@@ -1,0 +1,34 @@
+// What is in a checkpoint, from its headers alone: no weight is read.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace awq {
+
+struct ModuleInfo {
+  std::string name;    // "model.layers.3.mlp.down_proj"
+  std::string format;  // "gemm", "gemv", "gemv_fast", or the dtype of its weight: "BF16"
+  bool quantized = false;
+  int bits = 0, group_size = 0;  // of a quantized module
+  std::vector<int64_t> shape;    // (output features, input features), or the shape of its weight
+  uint64_t weights = 0;          // how many numbers it holds
+  uint64_t bytes = 0;            // on disk, all its tensors and its share of the side file
+  int64_t fp16_channels = 0;     // input channels with an fp16 correction (--keep-fp16)
+};
+
+struct CheckpointInfo {
+  std::string folder, architecture;
+  std::string layout;  // quantization_config.version; empty for a checkpoint that is not AWQ
+  int bits = 0, group_size = 0;
+  std::vector<ModuleInfo> modules;       // in the order of their names, block numbers as numbers
+  uint64_t bytes = 0, weights = 0;       // of all modules
+  double bits_per_weight = 0;            // of the whole checkpoint
+  double quantized_bits_per_weight = 0;  // of the quantized modules
+  std::vector<std::string> warnings;
+};
+
+// `model`: folder, or org/name in the local Hugging Face cache. Error(kBadInput) when it is not a sound checkpoint.
+CheckpointInfo inspect(const std::string& model);
+
+}  // namespace awq

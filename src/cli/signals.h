@@ -1,0 +1,12 @@
+// SIGINT, SIGTERM and SIGHUP ask the job at hand to stop where it can be resumed; a second one ends the process at
+// once.
+#pragma once
+#include <atomic>
+
+namespace awq::cli {
+
+void catch_stop_signals();
+const std::atomic<int>& stop_signal();  // 0, or the signal received
+int exit_code_of_signal();              // 128 + signal: 130 for SIGINT, 143 for SIGTERM
+
+}  // namespace awq::cli

@@ -1,0 +1,156 @@
+#include "quant/plan.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+
+#include "awq/error.h"
+#include "core/host_memory.h"
+#include "core/thread_pool.h"
+#include "format/registry.h"
+#include "format/salient.h"
+#include "io/file.h"
+#include "model/architectures.h"
+#include "quant/block.h"
+
+namespace awq::quant {
+namespace {
+
+constexpr int kGroupSizes[] = {32, 64, 128};
+
+void check_options(const QuantizeOptions& o) {
+  const auto require = [](bool ok, const std::string& sentence) {
+    if (!ok) throw Error(ErrorKind::kUsage, sentence);
+  };
+  require(o.config.bits == 4, fmt::format("bits = {}: the AWQ layouts hold 4 bits", o.config.bits));
+  require(o.config.group_size == -1 || std::count(std::begin(kGroupSizes), std::end(kGroupSizes), o.config.group_size),
+          fmt::format("group size {}: choose 32, 64, 128, or -1 for one group a row", o.config.group_size));
+  require(o.samples >= 1 && o.samples <= 1 << 20, fmt::format("samples = {} is not in 1 .. 1048576", o.samples));
+  require(o.seqlen >= 8 && o.seqlen <= 1 << 17, fmt::format("seqlen = {} is not in 8 .. 131072", o.seqlen));
+  require(o.keep_fp16 == 0 || (o.keep_fp16 >= 0.001 && o.keep_fp16 <= 0.03),
+          fmt::format("keep_fp16 = {:g} %: choose 0.1 % to 3 %", o.keep_fp16 * 100));
+  require(o.max_shard_bytes >= 1 << 20, fmt::format("a shard of {} bytes is too small, choose at least 1 MiB", o.max_shard_bytes));
+}
+
+void check_shape(const io::Checkpoint& checkpoint, const model::TensorNeed& need) {
+  const io::TensorInfo& info = checkpoint.info(need.name);
+  if (info.shape != need.shape)
+    throw Error(ErrorKind::kBadInput, fmt::format("tensor '{}' has shape [{}], config.json implies [{}]", need.name,
+                                                  fmt::join(info.shape, ", "), fmt::join(need.shape, ", ")));
+  if (!info.known)
+    throw Error(ErrorKind::kBadInput, fmt::format("tensor '{}' has dtype {}, which is not read (F32, F16, BF16 are)", need.name,
+                                                  info.dtype_text));
+}
+
+// All widths at once: a user wants the whole list and the remedy, not the first complaint.
+void check_groups(const model::ModelConfig& config, const QuantizeOptions& o) {
+  if (o.config.group_size == -1) return;
+  std::set<std::string> bad;
+  std::set<int> fit(std::begin(kGroupSizes), std::end(kGroupSizes));
+  for (const model::LinearShape& l : model::block_linears(config)) {
+    if (is_kept(o.config, l.name)) continue;
+    if (l.k % o.config.group_size) bad.insert(fmt::format("{} ({} inputs)", l.name, l.k));
+    std::erase_if(fit, [&](int g) { return l.k % g != 0; });
+  }
+  if (bad.empty()) return;
+  std::string remedy = fit.empty() ? "no group size of 32, 64, 128 fits all of them: use --group-size -1, or keep them in fp16 "
+                                     "with --modules-to-not-convert"
+                                   : fmt::format("group sizes that fit: {}", fmt::join(fit, ", "));
+  throw Error(ErrorKind::kBadInput, fmt::format("not divisible by the group size {}: {}; {}", o.config.group_size,
+                                                fmt::join(bad, ", "), remedy));
+}
+
+struct BlockSizes { uint64_t weights = 0, widest = 0, gram = 0, largest_linear = 0; };
+
+BlockSizes block_sizes(const model::ModelConfig& c) {
+  BlockSizes s;
+  for (const model::LinearShape& l : model::block_linears(c)) {
+    const uint64_t count = static_cast<uint64_t>(l.n) * static_cast<uint64_t>(l.k);
+    s.weights += count;
+    s.largest_linear = std::max(s.largest_linear, count);
+    s.widest = std::max<uint64_t>(s.widest, l.k);
+  }
+  for (const model::LayerGroup& g : c.arch->groups)
+    for (const model::LinearShape& l : model::block_linears(c))
+      if (l.name == g.linears[0]) s.gram += static_cast<uint64_t>(l.k) * l.k;
+  return s;
+}
+
+uint64_t estimate_memory(const model::ModelConfig& c, const QuantizeOptions& o) {
+  const BlockSizes s = block_sizes(c);
+  const uint64_t tokens = static_cast<uint64_t>(o.samples) * o.seqlen;
+  const uint64_t threads = o.threads > 0 ? o.threads : available_cores();
+  constexpr uint64_t kFixed = uint64_t{96} << 20;  // program, oneDNN's generated code, tokenizer, text
+  uint64_t bytes = kFixed;
+  bytes += tokens * c.hidden * 4;                              // hidden states of all windows
+  bytes += s.weights * 4 + s.largest_linear * 6;               // the block; a scaled copy and the codes of one linear
+  bytes += (s.gram + s.widest * s.widest) * 4;                 // H of every input, a scaled copy of one
+  bytes += threads * 2 * 128 * s.widest * 4;                   // dW and dW H of a task
+  bytes += 4096 * (c.hidden * 4 + c.intermediate * 3) * 4;     // activations of the windows in flight
+  if (o.objective == Objective::kModule) bytes += 3 * tokens * c.hidden * 4 + s.weights * 4;
+  return bytes;
+}
+
+}  // namespace
+
+Plan make_plan(const io::Checkpoint& checkpoint, const model::ModelConfig& config, const QuantizeOptions& o) {
+  check_options(o);
+  check_groups(config, o);
+  const format::LayoutRow& layout = format::layout(o.config.version);
+  Plan plan;
+  plan.bytes_in = checkpoint.total_bytes();
+  uint64_t packed_bits = 0, packed_weights = 0, salient_bytes = 0;
+  const auto outer = model::outer_tensors(config);
+  const auto add_fp16 = [&](const model::TensorNeed& need) { plan.tensors.push_back({need.name, Dtype::kF16, need.shape}); };
+  const auto add_linear = [&](const model::TensorNeed& need) {
+    const std::string module = need.name.substr(0, need.name.rfind('.'));
+    const int64_t n = need.shape[0], k = need.shape[1];
+    const int group = o.config.group_size == -1 ? static_cast<int>(k) : o.config.group_size;
+    if (const std::string why = layout.refusal(n, k, group); !why.empty())
+      throw Error(ErrorKind::kBadInput, fmt::format("{} does not fit the layout {}: {}", module, layout.name, why));
+    for (const format::EncodedTensor& t : layout.plan(n, k, group)) {
+      plan.tensors.push_back({module + "." + t.suffix, t.dtype, t.shape});
+      packed_bits += plan.tensors.back().bytes() * 8;
+    }
+    packed_weights += static_cast<uint64_t>(n) * k;
+    if (o.keep_fp16 > 0) salient_bytes += static_cast<uint64_t>(o.keep_fp16 * k + 1) * (n * 2 + 4);
+  };
+  for (const model::TensorNeed& need : outer) check_shape(checkpoint, need);
+  add_fp16(outer.front());  // embeddings first, head last, as the model runs
+  for (int64_t layer = 0; layer < config.layers; ++layer)
+    for (const model::TensorNeed& need : model::block_tensors(config, layer)) {
+      check_shape(checkpoint, need);
+      const std::string module = need.name.substr(0, need.name.rfind('.'));
+      if (!need.linear) add_fp16(need);
+      else if (is_kept(o.config, module)) add_fp16(need), plan.kept_fp16.push_back(module);
+      else add_linear(need);
+    }
+  for (size_t i = 1; i < outer.size(); ++i) add_fp16(outer[i]);
+  for (const model::TensorNeed& need : outer)
+    if (need.shape.size() == 2) plan.kept_fp16.push_back(need.name.substr(0, need.name.rfind('.')));
+  if (packed_weights == 0)
+    throw Error(ErrorKind::kUsage, "every linear is excluded by modules_to_not_convert: nothing would be quantized");
+  for (const io::TensorSpec& t : plan.tensors) plan.bytes_out += t.bytes();
+  plan.bytes_out += salient_bytes;
+  plan.bits_per_weight = static_cast<double>(packed_bits + 8 * salient_bytes) / static_cast<double>(packed_weights);
+  plan.memory_bytes = estimate_memory(config, o);
+  plan.disk_bytes = 2 * plan.bytes_out;
+  return plan;
+}
+
+void check_room(const Plan& plan, const QuantizeOptions& o, const std::filesystem::path& disk_folder) {
+  const auto gigabytes = [](uint64_t b) { return fmt::format("{:.2f} GB", static_cast<double>(b) * 1e-9); };
+  if (const uint64_t have = available_host_memory(); plan.memory_bytes > have)
+    throw Error(ErrorKind::kNoRoom,
+                fmt::format("needs about {} of host memory, {} are available; lower --samples ({}) or --seqlen ({})",
+                            gigabytes(plan.memory_bytes), gigabytes(have), o.samples, o.seqlen));
+  if (const uint64_t have = io::free_disk_bytes(disk_folder); plan.disk_bytes > have)
+    throw Error(ErrorKind::kNoRoom,
+                fmt::format("needs {} on the disk of '{}' (output and work folder), {} are free; free some, or choose another "
+                            "place for the output and --work-dir", gigabytes(plan.disk_bytes), disk_folder.string(),
+                            gigabytes(have)));
+}
+
+}  // namespace awq::quant

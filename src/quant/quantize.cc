@@ -1,0 +1,230 @@
+// The main job from end to end. One block of weights is in memory at a time; the hidden states of the calibration windows
+// pass through the original blocks, so what a block sees does not depend on how the blocks before it were rounded, and a
+// resumed run recomputes them exactly.
+#include "awq/quantize.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "awq/error.h"
+#include "backend/device.h"
+#include "core/host_memory.h"
+#include "format/registry.h"
+#include "io/checkpoint.h"
+#include "io/output_folder.h"
+#include "io/tokenizer/tokenizer.h"
+#include "model/architectures.h"
+#include "quant/assemble.h"
+#include "quant/block.h"
+#include "quant/calibration.h"
+#include "quant/plan.h"
+#include "quant/work_folder.h"
+
+namespace awq {
+namespace quant {
+namespace {
+
+namespace fs = std::filesystem;
+
+double now_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+constexpr const char* kSearchNames[] = {"none", "paper", "duo", "both"};
+constexpr const char* kObjectiveNames[] = {"gram", "module"};
+constexpr const char* kSalientNames[] = {"activation", "weight", "random"};
+
+// Everything the bytes of the output depend on, and nothing else (threads, for one, are not here).
+std::string settings_json(const io::Checkpoint& checkpoint, const QuantizeOptions& o, const CalibrationTokens& tokens) {
+  const nlohmann::ordered_json j = {
+      {"format", 1},
+      {"awq_version", AWQ_VERSION},
+      {"model", checkpoint.fingerprint()},
+      {"bits", o.config.bits},
+      {"group_size", o.config.group_size},
+      {"zero_point", o.config.zero_point},
+      {"version", format::layout(o.config.version).name},
+      {"modules_to_not_convert", o.config.modules_to_not_convert},
+      {"calibration", tokens.hash},
+      {"windows", tokens.windows},
+      {"seqlen", o.seqlen},
+      {"search", kSearchNames[static_cast<int>(o.search)]},
+      {"objective", kObjectiveNames[static_cast<int>(o.objective)]},
+      {"clip", o.clip},
+      {"keep_fp16", o.keep_fp16},
+      {"salient_by", kSalientNames[static_cast<int>(o.salient_by)]},
+      {"seed", o.seed},
+      {"max_shard_bytes", o.max_shard_bytes}};
+  return j.dump(1);
+}
+
+backend::FloatBlock load_block(const io::Checkpoint& checkpoint, const model::ModelConfig& config, int64_t layer) {
+  backend::FloatBlock block;
+  block.layer = layer;
+  const std::string prefix = model::block_prefix(layer);
+  for (const model::TensorNeed& need : model::block_tensors(config, layer)) {
+    backend::FloatTensor t{need.name.substr(prefix.size()), need.shape, checkpoint.read_f32(need.name)};
+    size_t bad = 0, first = 0;
+    for (size_t i = t.data.size(); i-- > 0;)
+      if (!std::isfinite(t.data[i])) ++bad, first = i;
+    if (bad > 0)
+      throw Error(ErrorKind::kBadInput, fmt::format("tensor '{}' holds {} values that are not finite, the first at element {}: "
+                                                    "the checkpoint is damaged", need.name, bad, first));
+    block.tensors.push_back(std::move(t));
+  }
+  return block;
+}
+
+class Job {
+ public:
+  explicit Job(const QuantizeOptions& options)
+      : options_(options), checkpoint_(io::resolve_model(options.model)),
+        config_(model::parse_config(checkpoint_.config_text(), (checkpoint_.folder() / "config.json").string())) {
+    if (config_.quantized)
+      throw Error(ErrorKind::kBadInput, fmt::format("'{}' is quantized already; quantize the original checkpoint, or repack "
+                                                    "this one with `awq convert`", checkpoint_.folder().string()));
+  }
+
+  QuantizeReport run() {
+    plan_ = make_plan(checkpoint_, config_, options_);
+    fill_plan();
+    if (options_.dry_run) return report_;
+    io::OutputFolder output(options_.out, checkpoint_.folder(), options_.force);
+    check_room(plan_, options_, fs::absolute(options_.out).parent_path());
+    const io::Tokenizer tokenizer = io::Tokenizer::load(checkpoint_.folder());
+    tell("reading calibration text", 0);
+    tokens_ = load_calibration(tokenizer, options_, config_.vocab);
+    report_.warnings.insert(report_.warnings.end(), tokens_.warnings.begin(), tokens_.warnings.end());
+    report_.tokens = tokens_.ids.size();
+    report_.data_hash = tokens_.hash;
+    const std::string settings = settings_json(checkpoint_, options_, tokens_);
+    WorkFolder work(work_path(), settings, options_.resume, options_.force);
+    quantize_blocks(work);
+    tell("assembling the checkpoint", config_.layers);
+    assemble(checkpoint_, config_, options_, plan_, work, report_, settings, output.path(), [&] { poll(); });
+    output.commit();
+    work.remove();
+    report_.seconds = now_seconds() - start_;
+    report_.peak_rss_bytes = peak_host_memory();
+    return report_;
+  }
+
+ private:
+  void fill_plan() {
+    report_.out = options_.out;
+    report_.bytes_in = plan_.bytes_in;
+    report_.bytes_out = plan_.bytes_out;
+    report_.bits_per_weight = plan_.bits_per_weight;
+    report_.planned_memory_bytes = plan_.memory_bytes;
+    report_.planned_disk_bytes = plan_.disk_bytes;
+    report_.kept_fp16 = plan_.kept_fp16;
+    report_.warnings = checkpoint_.warnings();
+  }
+
+  fs::path work_path() const {
+    if (!options_.work_dir.empty()) return options_.work_dir;
+    fs::path beside = fs::absolute(options_.out).lexically_normal();
+    if (!beside.has_filename()) beside = beside.parent_path();  // "out/"
+    return beside.parent_path() / (beside.filename().string() + ".awq-work");
+  }
+
+  // Stages see this between steps: a stop is an exception that leaves the finished blocks where --resume finds them.
+  void poll() const {
+    if (options_.stop && options_.stop->load() != 0)
+      throw Error(ErrorKind::kInterrupted, fmt::format("stopped; finished blocks are kept in '{}': run the same command with "
+                                                       "--resume to go on", work_path().string()));
+  }
+
+  void tell(std::string_view stage, int64_t block, std::string note = {}) const {
+    poll();
+    if (!options_.progress) return;
+    QuantizeProgress p;
+    p.stage = stage;
+    p.block = static_cast<int>(block);
+    p.blocks = static_cast<int>(config_.layers);
+    p.seconds = now_seconds() - start_;
+    if (searched_ > 0) p.eta_seconds = search_seconds_ / static_cast<double>(searched_) * static_cast<double>(config_.layers - block);
+    p.note = std::move(note);
+    options_.progress(p);
+  }
+
+  std::vector<float> embed() const {
+    std::vector<float> hidden(tokens_.ids.size() * config_.hidden);
+    const std::string name = model::outer_tensors(config_).front().name;
+    for (size_t t = 0; t < tokens_.ids.size(); ++t)
+      checkpoint_.read_f32(name, tokens_.ids[t], 1, std::span(hidden).subspan(t * config_.hidden, config_.hidden));
+    return hidden;
+  }
+
+  // Under Objective::kModule the inputs of groups that are scored on a whole module are kept.
+  std::vector<size_t> groups_scored_on_module() const {
+    std::vector<size_t> groups;
+    if (options_.objective != Objective::kModule) return groups;
+    for (size_t g = 0; g < config_.arch->groups.size(); ++g)
+      if (!config_.arch->groups[g].linears[1].empty()) groups.push_back(g);
+    return groups;
+  }
+
+  void quantize_blocks(WorkFolder& work) {
+    const std::unique_ptr<backend::Device> device = backend::open_device("cpu");
+    const std::unique_ptr<backend::QuantEngine> engine = device->quant_engine(config_, options_.threads);
+    std::vector<float> hidden = embed();
+    const MatrixView<float> states(hidden.data(), std::ssize(tokens_.ids), config_.hidden);
+    for (int64_t layer = 0; layer < config_.layers; ++layer)
+      with_context([&] { return fmt::format("quantizing block {} of {}", layer, config_.layers); },
+                   [&] { quantize_block_of(layer, work, *engine, states); });
+  }
+
+  void quantize_block_of(int64_t layer, WorkFolder& work, backend::QuantEngine& engine, MatrixView<float> states) {
+    const double begun = now_seconds();
+    std::optional<std::vector<LinearReport>> reports = work.finished(layer);
+    tell(reports ? "already done, passing through" : "calibrate", layer);
+    backend::FloatBlock block = load_block(checkpoint_, config_, layer);
+    std::vector<backend::InputStats> stats;
+    std::vector<std::vector<float>> inputs;
+    const std::vector<size_t> keep = groups_scored_on_module();
+    backend::QuantEngine::Collect collect;
+    collect.poll = [&] { poll(); };
+    if (!reports) collect.stats = &stats, collect.keep_inputs = keep, collect.inputs = &inputs;
+    engine.forward_block(block, states, options_.seqlen, collect);
+    if (!reports) {
+      BlockResult result = quantize_block(engine, config_, std::move(block), stats, inputs, options_,
+                                          [&](std::string_view stage) { tell(stage, layer); });
+      tell("write", layer);
+      work.store(layer, result, format::layout(options_.config.version));
+      reports = std::move(result.reports);
+      ++searched_;
+      search_seconds_ += now_seconds() - begun;
+    }
+    for (const LinearReport& r : *reports)
+      if (!r.warning.empty()) report_.warnings.push_back(r.name + ": " + r.warning);
+    report_.linears.insert(report_.linears.end(), reports->begin(), reports->end());
+    tell("done", layer + 1, summary(*reports));
+  }
+
+  static std::string summary(const std::vector<LinearReport>& reports) {
+    double rtn = 0, loss = 0;
+    for (const LinearReport& r : reports) rtn += r.rtn_loss, loss += r.loss;
+    return fmt::format("output error {:.3e}, plain rounding {:.3e} ({:+.1f} %)", loss, rtn, rtn > 0 ? 100 * (loss / rtn - 1) : 0);
+  }
+
+  const QuantizeOptions& options_;
+  io::Checkpoint checkpoint_;
+  model::ModelConfig config_;
+  Plan plan_;
+  CalibrationTokens tokens_;
+  QuantizeReport report_;
+  const double start_ = now_seconds();
+  int64_t searched_ = 0;
+  double search_seconds_ = 0;
+};
+
+}  // namespace
+}  // namespace quant
+
+QuantizeReport quantize(const QuantizeOptions& options) { return quant::Job(options).run(); }
+
+}  // namespace awq

@@ -1,0 +1,47 @@
+// The work folder of a run: finished blocks and the settings they belong to, so that a stopped run goes on where it was.
+//
+//   job.json                    settings and data of the run; --resume refuses another
+//   LOCK                        held with flock() while a run is alive; the kernel lets go of it whatever kills the run
+//   blocks/00003.safetensors    final tensors of block 3 under their final names
+//   blocks/00003.salient.safetensors   only with --keep-fp16
+//   blocks/00003.json           reports and hashes of the two; written last: the block is finished when it is there
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "awq/quantize.h"
+#include "format/registry.h"
+#include "io/safetensors.h"
+#include "quant/block.h"
+
+namespace awq::quant {
+
+class WorkFolder {
+ public:
+  // `settings`: flat JSON object. Error(kExists) when a stopped run is there and neither resume nor force is given, or
+  // when another run holds the lock; Error(kUsage) listing the differing keys when resuming with other settings.
+  WorkFolder(std::filesystem::path, const std::string& settings, bool resume, bool force);
+  ~WorkFolder();
+  WorkFolder(const WorkFolder&) = delete;
+  WorkFolder& operator=(const WorkFolder&) = delete;
+
+  // Reports of a finished block; nullopt when it must be (re)done, for example because its file does not hash as recorded.
+  std::optional<std::vector<LinearReport>> finished(int64_t layer) const;
+  void store(int64_t layer, const BlockResult&, const format::LayoutRow&);
+
+  std::filesystem::path tensors_path(int64_t layer) const;
+  std::filesystem::path salient_path(int64_t layer) const;
+  void remove();  // after the output is in place
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path block_path(int64_t layer, const char* suffix) const;
+  void lock();
+
+  std::filesystem::path path_;
+  int lock_fd_ = -1;
+};
+
+}  // namespace awq::quant
