@@ -2,15 +2,30 @@
 // computes is; callers cut work by shape, never by the number of threads, so results do not depend on that number.
 #pragma once
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <exception>
-#include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace awq {
+
+// A borrowed callable: two words, no allocation (std::function would allocate for most lambdas, in every token step).
+class TaskRef {
+ public:
+  template <class Body>
+    requires(!std::is_same_v<std::remove_cvref_t<Body>, TaskRef>)
+  TaskRef(Body&& body)  // NOLINT(google-explicit-constructor): a parameter type, lambdas go in as they are
+      : object_(const_cast<void*>(static_cast<const void*>(std::addressof(body)))),
+        call_([](void* object, int64_t i) { (*static_cast<std::remove_reference_t<Body>*>(object))(i); }) {}
+  void operator()(int64_t i) const { call_(object_, i); }
+
+ private:
+  void* object_;
+  void (*call_)(void*, int64_t);
+};
 
 class ThreadPool {
  public:
@@ -23,21 +38,24 @@ class ThreadPool {
 
   // Returns when all tasks are done; the first exception thrown by a task is thrown again here, the tasks that have
   // not begun are then skipped. One parallel_for at a time; a task must not call parallel_for of the same pool.
-  void parallel_for(int64_t tasks, const std::function<void(int64_t)>& body);
+  void parallel_for(int64_t tasks, TaskRef body);
 
  private:
   void worker();
-  void drain(const std::function<void(int64_t)>& body, int64_t tasks);
+  void drain(const TaskRef& body, int64_t tasks);
+  bool enter();
+  void leave();
 
   std::vector<std::thread> workers_;
-  std::mutex mutex_;
-  std::condition_variable start_, done_;
-  const std::function<void(int64_t)>* body_ = nullptr;
+  // Set by the caller while nobody is inside, read by those who have entered.
+  const TaskRef* body_ = nullptr;
   int64_t tasks_ = 0;
-  uint64_t round_ = 0;
-  int busy_ = 0;
-  bool quit_ = false;
-  std::atomic<int64_t> next_{0};
+  std::atomic<bool> quit_{false};
+  // On lines of their own: they change while others spin on them.
+  alignas(64) std::atomic<uint32_t> round_{0};  // a new value: there is something to do
+  alignas(64) std::atomic<uint32_t> gate_{0};   // workers inside, plus kOpen while more may enter
+  alignas(64) std::atomic<int64_t> next_{0};    // first task that nobody has taken
+  std::mutex mutex_;                            // guards error_
   std::exception_ptr error_;
 };
 
