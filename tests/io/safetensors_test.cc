@@ -156,7 +156,7 @@ TEST(SafetensorsHeaderTest, TensorsTileTheData) {
 // ST10
 TEST(SafetensorsHeaderTest, SizesDoNotWrap) {
   for (const char* shape :
-       {"2,9223372036854775807", "4294967296,4294967296", "9223372036854775807,2,0", "2305843009213693952"})
+       {"2,9223372036854775807", "4294967296,4294967296", "9223372036854775807,3,0", "2305843009213693952"})
     EXPECT_THAT(why(one("F64", shape, 0, 8), bytes(8)), AllOf(HasSubstr("overflows 64 bits"), HasSubstr("tensor 'w'")))
         << shape;
   EXPECT_NO_THROW(parse(one("F32", "0,9223372036854775807", 0, 0), ""));

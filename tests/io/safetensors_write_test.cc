@@ -1,5 +1,7 @@
 #include <gmock/gmock.h>
 
+#include <cstring>
+
 #include "io/safetensors.h"
 #include "scratch.h"
 
