@@ -20,7 +20,8 @@ constexpr model::LayerGroup kGroups[] = {
     {"post_attention_layernorm", {"mlp.gate_proj", "mlp.up_proj"}, "mlp"},
     {"mlp.up_proj", {"mlp.down_proj"}, "mlp.down_proj"},
 };
-constexpr model::Architecture kPlain{"Plain", "plain", kGroups}, kHeadNorms{"HeadNorms", "norms", kGroups, false, true};
+constexpr model::Architecture kPlain{.hf_name = "Plain", .model_type = "plain", .groups = kGroups};
+constexpr model::Architecture kHeadNorms{.hf_name = "Norms", .model_type = "norms", .groups = kGroups, .qk_norm = true};
 
 struct Case {
   const char* name;

@@ -1,10 +1,18 @@
-// What a decoder block does to one row besides linears: norm, rotation, softmax, activation. One source,
-// row_ops_impl.h, compiled once per instruction set; all builds return the same bits (see lanes.h).
+// What a decoder block does to one row: norm, rotation, softmax, activation, products with a row of float weights. One
+// source, row_ops_impl.h, compiled once per instruction set; all builds return the same bits (see lanes.h).
 #pragma once
 #include <cstdint>
 #include <span>
 
 namespace awq::backend::cpu {
+
+enum class StoredAs { kF32, kF16, kBF16 };  // element type of float weights in memory
+
+struct WeightRowOps {
+  void (*widen)(const void* w, float* out, int64_t n);
+  // y[i * y_stride] = w . x_i for m rows x_i of length k.
+  void (*dots)(const void* w, int64_t k, const float* x, int64_t x_stride, int64_t m, float* y, int64_t y_stride);
+};
 
 struct RowOps {
   const char* name;
@@ -20,6 +28,7 @@ struct RowOps {
   void (*add)(float* y, const float* x, int64_t n);                  // y += x
   void (*add_scaled)(float* y, float a, const float* x, int64_t n);  // y += a x
   float (*dot)(const float* a, const float* b, int64_t n);
+  WeightRowOps weights[3];  // by StoredAs
 };
 
 std::span<const RowOps> row_ops_table();  // best first, the portable one last

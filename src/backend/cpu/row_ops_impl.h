@@ -1,8 +1,12 @@
 // The code behind row_ops.h. A .cc file per instruction set defines AWQ_ROW_OPS (the table row's name),
 // AWQ_ROW_OPS_TEXT and AWQ_ROW_OPS_FEATURES, and includes this. Only loops and the lanes of lanes.h: an inline function
 // of the standard library compiled here for AVX-512 could be the copy that the linker keeps for everybody.
+#if defined(__F16C__)
+#  include <immintrin.h>
+#else
+#  include "core/half.h"
+#endif
 #include <math.h>
-#include <string.h>
 
 #include <cstdint>
 
@@ -75,10 +79,21 @@ void add_scaled(float* y, float a, const float* x, int64_t n) {
   AWQ_FOR_LANES(n) put(y + i, get(y + i, count) + factor * get(x + i, count), count);
 }
 
+#include "backend/cpu/weight_rows_impl.h"
+
 }  // namespace
 
 extern const RowOps AWQ_ROW_OPS;
 constinit const RowOps AWQ_ROW_OPS = {
-    AWQ_ROW_OPS_TEXT, AWQ_ROW_OPS_FEATURES, rms_norm, rotate, softmax, silu_mul, add, add_scaled, dot};
+    AWQ_ROW_OPS_TEXT,
+    AWQ_ROW_OPS_FEATURES,
+    rms_norm,
+    rotate,
+    softmax,
+    silu_mul,
+    add,
+    add_scaled,
+    dot,
+    {{widen<F32Row>, dots<F32Row>}, {widen<F16Row>, dots<F16Row>}, {widen<BF16Row>, dots<BF16Row>}}};
 
 }  // namespace awq::backend::cpu

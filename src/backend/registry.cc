@@ -1,0 +1,40 @@
+// The list of backends. "auto" takes the first that opens.
+#include <string>
+#include <string_view>
+
+#include "backend/cpu/cpu_device.h"
+#include "backend/device.h"
+#include "core/checked.h"
+
+namespace awq::backend {
+namespace {
+
+struct BackendRow {
+  std::string_view name;                              // also the part before ':' in "cuda:1"
+  std::unique_ptr<Device> (*open)(std::string_view);  // gets the part after ':', "" when there is none
+};
+
+std::unique_ptr<Device> open_cpu_device(std::string_view index) {
+  if (index.empty() || index == "0") return cpu::open_cpu();
+  throw Error(ErrorKind::kDevice, "device 'cpu:" + std::string(index) + "' does not exist: there is one, 'cpu'");
+}
+
+constexpr BackendRow kBackends[] = {{"cpu", open_cpu_device}};
+
+std::string names() {
+  std::string list = "auto";
+  for (const BackendRow& row : kBackends) list += ", " + std::string(row.name);
+  return list;
+}
+
+}  // namespace
+
+std::unique_ptr<Device> open_device(std::string_view name) {
+  if (name == "auto") return kBackends[0].open("");
+  const size_t colon = name.find(':');
+  for (const BackendRow& row : kBackends)
+    if (row.name == name.substr(0, colon)) return row.open(colon == name.npos ? "" : name.substr(colon + 1));
+  throw Error(ErrorKind::kDevice, "device '" + std::string(name) + "' is not in this build; it has: " + names());
+}
+
+}  // namespace awq::backend
