@@ -33,6 +33,7 @@ struct GenerateTiming {
   std::vector<double> token_seconds;       // one per further token
 };
 
+// One call at a time: generate(), logits() and evaluate() share the model's working memory.
 class Model {
  public:
   // `model`: folder, or org/name in the local Hugging Face cache.
@@ -47,7 +48,8 @@ class Model {
   // Logits of every position of one sequence, row-major (ids.size(), vocab_size). Starts from an empty context.
   std::vector<float> logits(std::span<const int32_t> ids) const;
 
-  // Calls `on_text` with each new piece of text (whole UTF-8 characters); returns the new token ids.
+  // Calls `on_text` with each new piece of text (whole UTF-8 characters); returns the new token ids, the one that ended the
+  // text included. Ends early where the context is full. An empty prompt starts from the model's BOS.
   std::vector<int32_t> generate(std::span<const int32_t> prompt, const SamplingOptions&,
                                 const std::function<void(std::string_view)>& on_text = {}, GenerateTiming* = nullptr,
                                 const std::atomic<int>* stop = nullptr) const;
@@ -57,6 +59,7 @@ class Model {
   uint64_t weight_bytes() const;    // bytes a token must read
 
   struct Impl;
+  Impl& impl() const;  // for the rest of the library
 
  private:
   explicit Model(std::unique_ptr<Impl>);

@@ -1,0 +1,74 @@
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "awq/error.h"
+#include "run/model_impl.h"
+#include "run/sampler.h"
+#include "run/text_stream.h"
+
+namespace awq {
+namespace {
+
+class Stopwatch {
+ public:
+  double lap() {  // seconds since the last lap
+    const auto now = std::chrono::steady_clock::now();
+    return std::chrono::duration<double>(now - std::exchange(last_, now)).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+std::vector<int32_t> started(std::span<const int32_t> prompt, const model::ModelConfig& config) {
+  if (!prompt.empty()) return {prompt.begin(), prompt.end()};
+  if (!config.bos.empty()) return {config.bos.front()};
+  throw Error(ErrorKind::kBadInput, "the prompt is empty and config.json names no bos_token_id to begin with");
+}
+
+bool asked_to_stop(const std::atomic<int>* stop) { return stop != nullptr && stop->load() != 0; }
+
+}  // namespace
+
+std::vector<int32_t> Model::generate(std::span<const int32_t> prompt_ids, const SamplingOptions& options,
+                                     const std::function<void(std::string_view)>& on_text, GenerateTiming* timing,
+                                     const std::atomic<int>* stop) const {
+  const std::vector<int32_t> prompt = started(prompt_ids, impl_->config);
+  const int64_t room = std::max<int64_t>(1, impl_->config.max_positions - std::ssize(prompt) + 1);
+  const int64_t limit = std::clamp<int64_t>(options.max_new_tokens, 0, room);
+  backend::Executor& executor = *impl_->executor;
+  run::Sampler sample(options, impl_->config.vocab);
+  run::TextStream stream([&](std::span<const int32_t> ids) { return on_text ? decode(ids) : std::string(); }, prompt);
+  const auto emit = [&](const std::string& text) {
+    if (on_text && !text.empty()) on_text(text);
+  };
+
+  GenerateTiming times;
+  times.prompt_tokens = static_cast<int>(prompt.size());
+  times.token_seconds.reserve(limit);
+  std::vector<float> logits(impl_->config.vocab);
+  std::vector<int32_t> out;
+  out.reserve(limit);
+  executor.reset(0);
+  Stopwatch watch;
+  while (std::ssize(out) < limit && !asked_to_stop(stop)) {
+    const backend::SequenceInput input{.slot = 0,
+                                       .tokens = out.empty() ? prompt : std::span<const int32_t>(&out.back(), 1)};
+    executor.forward({&input, 1}, {logits.data(), 1, std::ssize(logits)});
+    out.push_back(sample(logits));
+    const double seconds = watch.lap();
+    if (out.size() == 1)
+      times.first_token_seconds = seconds;
+    else
+      times.token_seconds.push_back(seconds);
+    if (options.stop_at_eos && std::ranges::count(impl_->eos, out.back()) > 0) break;
+    emit(stream.add(out.back()));
+  }
+  emit(stream.finish());
+  times.new_tokens = static_cast<int>(out.size());
+  if (timing != nullptr) *timing = times;
+  return out;
+}
+
+}  // namespace awq

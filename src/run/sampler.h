@@ -1,0 +1,38 @@
+// From logits to a token: greedy, or drawn after temperature, then top-k, then top-p, in that order.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "awq/model.h"
+
+namespace awq::run {
+
+class Sampler {
+ public:
+  // Error(kUsage) for a temperature, top_k or top_p that means nothing.
+  Sampler(const SamplingOptions&, int64_t vocab);
+  // The n-th call's draw depends on the seed, n and the logits only: mix64 of (seed, n), 53 bits, so that a seed means
+  // the same on every machine. Error(kBadInput) when no logit is a number.
+  int32_t operator()(std::span<const float> logits);
+
+ private:
+  struct Candidate {
+    float logit;
+    int32_t id;
+    double weight;  // e^((logit - largest) / temperature)
+  };
+  static bool before(const Candidate& a, const Candidate& b);
+  double uniform();
+  void collect(std::span<const float> logits, float largest);
+  void keep_top_p();
+  int32_t draw();
+
+  SamplingOptions options_;
+  uint64_t drawn_ = 0;
+  std::vector<Candidate> candidates_;  // capacity vocab: no allocation in the token loop
+};
+
+int32_t most_likely(std::span<const float> logits);  // the lowest id among equals; -1 when no logit is a number
+
+}  // namespace awq::run
