@@ -1,0 +1,74 @@
+// Tokens that are found in the text itself, before (or, when `normalized`, after) normalization, and never split.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace awq::io {
+
+class Json;
+class Vocabulary;
+
+struct AddedToken {
+  std::string content;
+  int32_t id = 0;
+  bool single_word = false, lstrip = false, rstrip = false, normalized = false, special = false;
+};
+
+// The "added_tokens" list, special tokens first. Ids are those of the vocabulary, or follow it in the list's order.
+std::vector<AddedToken> read_added_tokens(const Json& file, const Vocabulary& vocabulary);
+
+// A part of a text: a token, or text between tokens (`token` < 0) that starts at `begin`.
+struct Section {
+  std::string_view text;
+  size_t begin;
+  int32_t token;
+};
+
+class AddedTokenMatcher {
+ public:
+  struct Pattern {
+    std::string text;  // the token's content, normalized when the token is
+    AddedToken token;
+  };
+  AddedTokenMatcher() = default;
+  explicit AddedTokenMatcher(std::vector<Pattern> patterns);
+
+  // Calls `use` for each section in order; text sections are not empty.
+  template <class Use>
+  void split(std::string_view text, Use&& use) const {
+    size_t begin = 0;       // of what is not used yet; an earlier rstrip may have moved it past the next match
+    size_t spaces_end = 0;  // of the last run of space looked at, so that no run is walked twice
+    for (size_t from = 0;;) {
+      const Match match = find(text, from);
+      if (!match.pattern) break;
+      from = match.end;
+      const AddedToken& token = match.pattern->token;
+      if (token.single_word && !stands_alone(text, match)) continue;
+      const size_t start = token.lstrip ? space_start(text, begin, match.start) : match.start;
+      if (begin < start) use(Section{text.substr(begin, start - begin), begin, -1});
+      use(Section{{}, start, token.id});
+      if (token.rstrip && match.end >= spaces_end) spaces_end = space_end(text, match.end);
+      begin = token.rstrip ? spaces_end : match.end;
+    }
+    if (begin < text.size()) use(Section{text.substr(begin), begin, -1});
+  }
+
+ private:
+  struct Match {
+    const Pattern* pattern = nullptr;  // nullptr: no further match
+    size_t start = 0, end = 0;
+  };
+  Match find(std::string_view text, size_t from) const;  // the leftmost match, among those the longest
+  const Pattern* longest_at(std::string_view text) const;
+  static bool stands_alone(std::string_view text, const Match& match);
+  static size_t space_start(std::string_view text, size_t begin, size_t end);  // not before `begin`
+  static size_t space_end(std::string_view text, size_t start);
+
+  std::vector<Pattern> patterns_;                 // sorted by text: those that share a start are neighbours
+  std::array<uint32_t, 257> first_with_byte_{};   // patterns_ that start with byte b: [b], [b + 1]
+};
+
+}  // namespace awq::io
