@@ -229,6 +229,13 @@ std::vector<std::string> Checkpoint::names() const {
   return names;
 }
 
+std::vector<std::string> Checkpoint::names_in_file_order() const {
+  std::vector<std::string> names;
+  for (const auto& file : files_)
+    for (const TensorInfo& t : file->header().tensors) names.push_back(t.name);
+  return names;
+}
+
 uint64_t Checkpoint::total_bytes() const {
   uint64_t total = 0;
   for (const auto& [name, where] : tensors_) total = checked_add(total, where.info->bytes(), "the checkpoint's size");

@@ -31,6 +31,7 @@ class Checkpoint {
   bool has(std::string_view name) const { return tensors_.find(name) != tensors_.end(); }
   const TensorInfo& info(std::string_view name) const;             // Error(kBadInput) naming what is missing
   std::vector<std::string> names() const;                          // sorted
+  std::vector<std::string> names_in_file_order() const;            // shards by name, then as the data lies in each
   uint64_t total_bytes() const;
 
   void read_bytes(std::string_view name, std::span<std::byte> out) const;  // the whole tensor; sizes must agree

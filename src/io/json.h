@@ -38,4 +38,7 @@ class Json {
 // `json_value` is JSON; an empty one removes the member.
 std::string with_member(std::string_view text, std::string_view key, std::string_view json_value);
 
+// The top-level member `key` as it is written, or "" when there is none.
+std::string member_text(std::string_view text, std::string_view key);
+
 }  // namespace awq::io

@@ -74,21 +74,37 @@ std::string appended(std::string_view t, const std::vector<Member>& members, siz
                              t.substr(last.key_end, last.value_begin - last.key_end), value));
 }
 
+// Parsed members are in file order, so they tell which scanned one it is however its key is escaped.
+struct Document {
+  Document(std::string_view text, std::string_view key) : parsed(Json::parse(text, "the JSON text to edit")) {
+    if (!parsed.object()) throw Error(ErrorKind::kBadInput, "the JSON text to edit is not an object");
+    open_brace = text.find('{');
+    members = scan_members(text, open_brace);
+    const auto& names = *parsed.object();
+    const auto at = std::find_if(names.begin(), names.end(), [&](const auto& m) { return m.first == key; });
+    index = static_cast<size_t>(at - names.begin());
+  }
+  bool found() const { return index < members.size(); }
+
+  Json parsed;
+  size_t open_brace = 0, index = 0;  // members[index] is the key's, when found
+  std::vector<Member> members;
+};
+
 }  // namespace
 
 std::string with_member(std::string_view text, std::string_view key, std::string_view json_value) {
-  const Json parsed = Json::parse(text, "the JSON text to edit");
-  if (!parsed.object()) throw Error(ErrorKind::kBadInput, "the JSON text to edit is not an object");
-  const size_t open_brace = text.find('{');
-  const std::vector<Member> members = scan_members(text, open_brace);
-  // Parsed members are in file order, so they tell which scanned one it is however its key is escaped.
-  const auto& names = *parsed.object();
-  const auto at = std::find_if(names.begin(), names.end(), [&](const auto& m) { return m.first == key; });
-  const auto index = static_cast<size_t>(at - names.begin());
-  if (index == names.size())
-    return json_value.empty() ? std::string(text) : appended(text, members, open_brace, key, json_value);
-  if (json_value.empty()) return without(text, members, index);
-  return spliced(text, members[index].value_begin, members[index].value_end, json_value);
+  const Document d(text, key);
+  if (!d.found()) return json_value.empty() ? std::string(text) : appended(text, d.members, d.open_brace, key, json_value);
+  if (json_value.empty()) return without(text, d.members, d.index);
+  return spliced(text, d.members[d.index].value_begin, d.members[d.index].value_end, json_value);
+}
+
+std::string member_text(std::string_view text, std::string_view key) {
+  const Document d(text, key);
+  if (!d.found()) return "";
+  const Member& m = d.members[d.index];
+  return std::string(text.substr(m.value_begin, m.value_end - m.value_begin));
 }
 
 }  // namespace awq::io

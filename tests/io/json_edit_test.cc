@@ -50,5 +50,13 @@ TEST(WithMemberRefusalTest, OnlyObjectsAreEdited) {
   EXPECT_THAT(refusal([] { with_member(R"({"a":1,"a":2})", "a", "2"); }), HasSubstr("'a' twice"));
 }
 
+TEST(MemberTextTest, IsTheMemberAsWritten) {
+  EXPECT_EQ(member_text(R"({"a": { "x" :1e-05 } , "b":2})", "a"), R"({ "x" :1e-05 })");
+  EXPECT_EQ(member_text(R"({"\u0062":"}"})", "b"), "\"}\"");
+  EXPECT_EQ(member_text(R"({"a":{"b":1}})", "b"), "");
+  EXPECT_EQ(member_text("{}", "b"), "");
+  EXPECT_THAT(refusal([] { member_text("[1]", "a"); }), HasSubstr("not an object"));
+}
+
 }  // namespace
 }  // namespace awq::io
