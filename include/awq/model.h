@@ -71,7 +71,7 @@ struct EvaluateOptions {
   int max_windows = 60;         // 0 = all
   size_t max_chars = 1'500'000; // Unicode characters of the text used, 0 = all
   bool add_bos = false;         // put the tokenizer's BOS in front of each window
-  std::function<void(int done, int total)> progress;
+  std::function<void(int done, int total)> progress = {};
   const std::atomic<int>* stop = nullptr;
 };
 

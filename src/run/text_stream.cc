@@ -1,6 +1,7 @@
 #include "run/text_stream.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 namespace awq::run {
@@ -10,6 +11,14 @@ namespace {
 constexpr size_t kContext = 6;
 constexpr std::string_view kReplacement =
     "\xEF\xBF\xBD";  // U+FFFD, which a decoder writes for bytes that are no character
+
+// Bytes of `all` that were given out when the text stood at `known`. A context that ended inside a character decoded to
+// replacement characters there, which the bytes that followed may have made a character.
+size_t given_out(std::string_view known, std::string_view all) {
+  if (all.starts_with(known)) return known.size();
+  while (known.ends_with(kReplacement)) known.remove_suffix(kReplacement.size());
+  return std::min(known.size(), all.size());
+}
 
 }  // namespace
 
@@ -29,10 +38,11 @@ std::string TextStream::finish() { return take(true); }
 std::string TextStream::take(bool even_unfinished) {
   const std::span<const int32_t> ids(ids_);
   const std::string known = decode_(ids.subspan(before_, emitted_ - before_)), all = decode_(ids.subspan(before_));
-  if (all.size() <= known.size() || (all.ends_with(kReplacement) && !even_unfinished)) return {};
+  const size_t given = given_out(known, all);
+  if (all.size() <= given || (all.ends_with(kReplacement) && !even_unfinished)) return {};
   before_ = emitted_;
   emitted_ = ids_.size();
-  return all.substr(known.size());
+  return all.substr(given);
 }
 
 }  // namespace awq::run
