@@ -13,7 +13,8 @@ constexpr uint32_t kAll = kAvx2 | kAvx512 | kAvx512Vnni | kAvx512Bf16 | kAmxInt8
 TEST(CpuFeatures, CapsNestAndNeverAdd) {
   EXPECT_EQ(capped_features(kAll, ""), kAll);
   EXPECT_EQ(capped_features(kAll, "portable"), 0u);
-  EXPECT_EQ(capped_features(kAll, "avx2"), uint32_t{kAvx2 | kAvxVnni});
+  EXPECT_EQ(capped_features(kAll, "avx2"), uint32_t{kAvx2});
+  EXPECT_EQ(capped_features(kAll, "avxvnni"), uint32_t{kAvx2 | kAvxVnni});
   EXPECT_EQ(capped_features(kAll, "avx512"), uint32_t{kAvx2 | kAvxVnni | kAvx512 | kAvx512Bf16});
   EXPECT_EQ(capped_features(kAvx2, "avx512vnni"), uint32_t{kAvx2});
 }

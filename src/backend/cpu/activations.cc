@@ -48,6 +48,12 @@ void fix_block(const float* x, int64_t count, int64_t padded, FixedBlock& out) {
   for (int64_t i = 0; i < count; ++i) out.sum += out.v[i];
 }
 
+// The pair that the kernels multiply by (z, z 2^11): |sum| <= 128 * 32767 < 2^22 in two int16 digits, negated.
+int32_t negated_digits(int32_t sum) {
+  const uint32_t low = static_cast<uint16_t>(-(sum % 2048)), high = static_cast<uint16_t>(-(sum / 2048));
+  return static_cast<int32_t>(low | high << 16);
+}
+
 template <class T>
 void ensure(AlignedBuffer<T>& buffer, uint64_t count) {
   if (buffer.size() < count) buffer = AlignedBuffer<T>(count);
@@ -71,7 +77,7 @@ TokenPanels PackedActivations::pack(ThreadPool& pool, MatrixView<const float> x,
       fix_block(x.row(first + t) + k, in.end - in.begin, shape.block, fixed);
       int32_t* pairs = pairs_.data() + (first * blocks + b * width) * pairs_per_block + t;
       for (int64_t j = 0; j < pairs_per_block; ++j) std::memcpy(pairs + j * width, fixed.v + 2 * j, sizeof *pairs);
-      sums_.data()[first * blocks + b * width + t] = fixed.sum;
+      sums_.data()[first * blocks + b * width + t] = negated_digits(fixed.sum);
       scales_.data()[first * blocks + b * width + t] = fixed.scale;
     }
   };

@@ -41,8 +41,11 @@ struct Cap {
   std::string_view name;
   uint32_t adds;
 };
-constexpr Cap kCaps[] = {
-    {"portable", 0}, {"avx2", kAvx2 | kAvxVnni}, {"avx512", kAvx512 | kAvx512Bf16}, {"avx512vnni", kAvx512Vnni}};
+constexpr Cap kCaps[] = {{"portable", 0},
+                         {"avx2", kAvx2},
+                         {"avxvnni", kAvxVnni},
+                         {"avx512", kAvx512 | kAvx512Bf16},
+                         {"avx512vnni", kAvx512Vnni}};
 
 // First line "key : value" of a /proc file, spaces trimmed; "" when there is none.
 std::string proc_value(const char* path, std::string_view key) {
@@ -136,7 +139,7 @@ uint32_t capped_features(uint32_t features, std::string_view cap) {
     if (row.name == cap) return features & kept;
   }
   throw Error(ErrorKind::kUsage,
-              fmt::format("AWQ_CPU_FEATURES is '{}'; it takes portable, avx2, avx512 or avx512vnni", cap));
+              fmt::format("AWQ_CPU_FEATURES is '{}'; it takes portable, avx2, avxvnni, avx512 or avx512vnni", cap));
 }
 
 std::string architecture_words(uint32_t features) {

@@ -9,7 +9,7 @@ namespace awq::backend::cpu {
 // CPUID's bits, those left out whose registers the operating system does not save (XGETBV). 0 off x86-64.
 uint32_t detect_features();
 
-// `cap` is the value of AWQ_CPU_FEATURES: portable, avx2, avx512, avx512vnni, or empty for no cap. Throws
+// `cap` is the value of AWQ_CPU_FEATURES: portable, avx2, avxvnni, avx512, avx512vnni, or empty for no cap. Throws
 // Error(kUsage).
 uint32_t capped_features(uint32_t features, std::string_view cap);
 

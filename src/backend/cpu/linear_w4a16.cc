@@ -21,8 +21,8 @@ const format::QuantizedLinear& checked_bits(const format::QuantizedLinear& linea
   return linear;
 }
 
-// Tiles a gemv task: a few tasks a thread, so that one slow core does not make the others wait.
-int64_t gemv_task_tiles(int64_t tiles, int threads) { return std::max<int64_t>(1, tiles / (8 * threads)); }
+// Tiles a gemv task: some 8 tasks a thread, so that one slow core does not make the others wait.
+int64_t gemv_task_tiles(int64_t tiles, int64_t step, int threads) { return std::max<int64_t>(1, tiles / (8 * threads * step)) * step; }
 
 }  // namespace
 
@@ -63,7 +63,7 @@ void LinearW4A16::forward(ThreadPool& pool, MatrixView<const float> x, MatrixVie
 
   const WeightTiles weights = impl_->weights.view();
   const int64_t tiles = impl_->weights.tiles();
-  const int64_t tile_step = gemv ? gemv_task_tiles(tiles, pool.size()) : row.tile_step;
+  const int64_t tile_step = gemv ? gemv_task_tiles(tiles, row.tile_step, pool.size()) : row.tile_step;
   const int64_t token_step = gemv ? x.rows : kGemmMaxTokens;
   const int64_t bands = pieces(x.rows, token_step);
   pool.parallel_for(pieces(tiles, tile_step) * bands, [&](int64_t task) {

@@ -10,7 +10,8 @@ namespace {
 struct Avx512 {
   using Int = __m512i;
   using Float = __m512;
-  static constexpr int kGemvTokens = 8, kGemmTokens = 8, kGemmTiles = 3;  // 24 sums, 3 codes, 1 x: 28 of 32 registers
+  static constexpr int kGemvTokens = 8, kGemvTiles = 2, kGemvTilesFromTokens = 3;  // 16 sums, 2 words, 2 codes, 1 x, 1 mask
+  static constexpr int kGemmTokens = 8, kGemmTiles = 3;                   // 24 sums, 3 codes, 1 x: 28 of 32 registers
   static constexpr int kPrefetchWords = 1024;                             // 4 KiB ahead
 
   static Int zero() { return _mm512_setzero_si512(); }
@@ -34,10 +35,9 @@ struct Avx512 {
     return _mm512_and_si512(_mm512_srli_epi32(packed, 4 * i), broadcast(0x000f000f));
   }
   static Int both_halves(Int v) { return _mm512_or_si512(v, _mm512_slli_epi32(v, 16)); }
+  static Int zero_pair(Int v) { return _mm512_or_si512(v, _mm512_slli_epi32(v, 27)); }
   static Int sub_halves(Int a, Int b) { return _mm512_sub_epi16(a, b); }
   static Int add(Int a, Int b) { return _mm512_add_epi32(a, b); }
-  static Int sub(Int a, Int b) { return _mm512_sub_epi32(a, b); }
-  static Int mul(Int a, Int b) { return _mm512_mullo_epi32(a, b); }
   static Float add(Float a, Float b) { return _mm512_add_ps(a, b); }
   static Float mul(Float a, Float b) { return _mm512_mul_ps(a, b); }
   static Float to_float(Int v) { return _mm512_cvtepi32_ps(v); }

@@ -75,73 +75,111 @@ inline void finish(const WeightTiles& w, int64_t tile, const float* salient, int
 
 // ---- gemv -----------------------------------------------------------------------------------------------------------
 
-// Few tokens leave the multiply-add waiting for itself (4 to 5 cycles): they get several chains, added at the block's
-// end.
-template <int kTokens>
-inline constexpr int kChains = kTokens == 1   ? 4
-                               : kTokens <= 3 ? 2
-                                              : 1;
+// Few sums leave the multiply-add waiting for itself (4 to 5 cycles): they get several chains, added at the block's end.
+template <int kSums>
+inline constexpr int kChains = kSums == 1 ? 4 : kSums <= 3 ? 2 : 1;
 
-template <class Isa, int kTokens>
-inline void gemv_block(const uint32_t* words, int64_t word_count, const int32_t* pairs, int width,
-                       typename Isa::Int (&dot)[kTokens]) {
-  constexpr int kParts = kChains<kTokens>;
-  typename Isa::Int part[kTokens][kParts];
+// dot[t][c] = sum of q v - z sum v over one block, for kTiles tiles whose words lie `tile_words` apart. The zero point is
+// one more pair of features: codes (z, z 2^11) times the two digits of -sum v (see TokenPanels::sums).
+template <class Isa, int kTokens, int kTiles>
+inline void gemv_block(const uint32_t* words, int64_t tile_words, int64_t word_count, const typename Isa::Int (&zero)[kTiles],
+                       const int32_t* pairs, const int32_t* sums, int width, typename Isa::Int (&dot)[kTokens][kTiles]) {
+  constexpr int kParts = kChains<kTokens * kTiles>;
+  typename Isa::Int part[kTokens][kTiles][kParts];
+#pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t)
-    for (int c = 0; c < kParts; ++c) part[t][c] = Isa::zero();
-  for (int64_t j = 0; j < word_count; ++j) {
-    __builtin_prefetch(words + Isa::kPrefetchWords);
-    const typename Isa::Int packed = Isa::load(words);
-    words += kTileN;
+#pragma GCC unroll 4
+    for (int c = 0; c < kTiles; ++c) {
+      part[t][c][0] = Isa::dot(Isa::zero(), zero[c], Isa::broadcast(sums[t]));
+#pragma GCC unroll 4
+      for (int i = 1; i < kParts; ++i) part[t][c][i] = Isa::zero();
+    }
+  for (int64_t j = 0; j < word_count; ++j, words += kTileN, pairs += 4 * width) {
+    typename Isa::Int packed[kTiles];
+#pragma GCC unroll 4
+    for (int c = 0; c < kTiles; ++c) {
+      __builtin_prefetch(words + c * tile_words + Isa::kPrefetchWords);
+      packed[c] = Isa::load(words + c * tile_words);
+    }
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
-      const typename Isa::Int codes = Isa::code_pair(packed, i);
+      typename Isa::Int codes[kTiles];
+#pragma GCC unroll 4
+      for (int c = 0; c < kTiles; ++c) codes[c] = Isa::code_pair(packed[c], i);
 #pragma GCC unroll 8
-      for (int t = 0; t < kTokens; ++t)
-        part[t][i % kParts] = Isa::dot(part[t][i % kParts], codes, Isa::broadcast(pairs[i * width + t]));
-    }
-    pairs += 4 * width;
-  }
-  for (int t = 0; t < kTokens; ++t) {
-    dot[t] = part[t][0];
-    for (int c = 1; c < kParts; ++c) dot[t] = Isa::add(dot[t], part[t][c]);
-  }
-}
-
-template <class Isa, int kTokens>
-inline void gemv_tile(const WeightTiles& w, int64_t tile, const TokenSlice& x, float* y, int64_t stride) {
-  using Int = typename Isa::Int;
-  using Float = typename Isa::Float;
-  Float sum[kTokens];
-  for (int t = 0; t < kTokens; ++t) sum[t] = Isa::broadcast(0.f);
-  const uint32_t* words = w.words + tile * w.groups * w.blocks_per_group * w.words_per_block * kTileN;
-  int64_t block = 0;
-  for (int64_t g = tile * w.groups; g < (tile + 1) * w.groups; ++g) {
-    const Float scale = Isa::load_half(w.scales + g * kTileN);
-    const Int zero = Isa::load_zeros(w.zeros[g]);
-    for (int64_t b = 0; b < w.blocks_per_group; ++b, ++block, words += w.words_per_block * kTileN) {
-      Int dot[kTokens];
-      gemv_block<Isa, kTokens>(words, w.words_per_block, x.pairs + block * w.words_per_block * 4 * x.width, x.width,
-                               dot);
       for (int t = 0; t < kTokens; ++t) {
-        const int64_t at = block * x.width + t;
-        const Int exact = Isa::sub(dot[t], Isa::mul(zero, Isa::broadcast(x.sums[at])));
-        sum[t] = Isa::add(sum[t], Isa::mul(Isa::to_float(exact), Isa::mul(scale, Isa::broadcast(x.scales[at]))));
+        const typename Isa::Int x = Isa::broadcast(pairs[i * width + t]);
+#pragma GCC unroll 4
+        for (int c = 0; c < kTiles; ++c) part[t][c][i % kParts] = Isa::dot(part[t][c][i % kParts], codes[c], x);
       }
     }
   }
-  for (int t = 0; t < kTokens; ++t) finish<Isa>(w, tile, x.salient + t, x.width, sum[t], y + t * stride);
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t)
+#pragma GCC unroll 4
+    for (int c = 0; c < kTiles; ++c) {
+      dot[t][c] = part[t][c][0];
+#pragma GCC unroll 4
+      for (int i = 1; i < kParts; ++i) dot[t][c] = Isa::add(dot[t][c], part[t][c][i]);
+    }
+}
+
+template <class Isa, int kTokens, int kTiles>
+inline void gemv_tiles(const WeightTiles& w, int64_t tile, const TokenSlice& x, float* y, int64_t stride) {
+  using Int = typename Isa::Int;
+  using Float = typename Isa::Float;
+  Float sum[kTokens][kTiles];
+  for (int t = 0; t < kTokens; ++t)
+    for (int c = 0; c < kTiles; ++c) sum[t][c] = Isa::broadcast(0.f);
+  const int64_t block_words = w.words_per_block * kTileN, tile_words = w.groups * w.blocks_per_group * block_words;
+  const uint32_t* words = w.words + tile * tile_words;
+  int64_t block = 0;
+  for (int64_t g = 0; g < w.groups; ++g) {
+    Float scale[kTiles];
+    Int zero[kTiles];
+    for (int c = 0; c < kTiles; ++c) {
+      const int64_t group = (tile + c) * w.groups + g;
+      scale[c] = Isa::load_half(w.scales + group * kTileN);
+      zero[c] = Isa::zero_pair(Isa::load_zeros(w.zeros[group]));
+    }
+    for (int64_t b = 0; b < w.blocks_per_group; ++b, ++block, words += block_words) {
+      Int dot[kTokens][kTiles];
+      gemv_block<Isa, kTokens, kTiles>(words, tile_words, w.words_per_block, zero,
+                                       x.pairs + block * w.words_per_block * 4 * x.width, x.sums + block * x.width, x.width, dot);
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) {
+        const Float power = Isa::broadcast(x.scales[block * x.width + t]);
+#pragma GCC unroll 4
+        for (int c = 0; c < kTiles; ++c)
+          sum[t][c] = Isa::add(sum[t][c], Isa::mul(Isa::to_float(dot[t][c]), Isa::mul(scale[c], power)));
+      }
+    }
+  }
+  for (int t = 0; t < kTokens; ++t)
+    for (int c = 0; c < kTiles; ++c)
+      finish<Isa>(w, tile + c, x.salient + t, x.width, sum[t][c], y + t * stride + c * kTileN);
+}
+
+// All tokens of one step of tiles, so that its words are read from memory once.
+template <class Isa, int kTiles>
+inline void gemv_tokens(const WeightTiles& w, int64_t tile, const TokenPanels& x, const OutputPart& out) {
+  for (int64_t token = out.token_begin; token < out.token_end;) {
+    const TokenSlice part = slice(w, x, token, out.token_end, Isa::kGemvTokens);
+    float* y = out.y + token * out.stride + tile * kTileN;
+    with_count<Isa::kGemvTokens>(part.count, [&](auto n) { gemv_tiles<Isa, n.value, kTiles>(w, tile, part, y, out.stride); });
+    token += part.count;
+  }
 }
 
 template <class Isa>
 inline void gemv(const WeightTiles& w, const TokenPanels& x, const OutputPart& out) {
-  for (int64_t tile = out.tile_begin; tile < out.tile_end; ++tile)
-    for (int64_t token = out.token_begin; token < out.token_end;) {
-      const TokenSlice part = slice(w, x, token, out.token_end, Isa::kGemvTokens);
-      float* y = out.y + token * out.stride + tile * kTileN;
-      with_count<Isa::kGemvTokens>(part.count, [&](auto n) { gemv_tile<Isa, n.value>(w, tile, part, y, out.stride); });
-      token += part.count;
-    }
+  // One tile at a time for the fewest tokens: one stream from memory is quicker than two, and nothing is shared.
+  const bool few = out.token_end - out.token_begin < Isa::kGemvTilesFromTokens;
+  for (int64_t tile = out.tile_begin; tile < out.tile_end;) {
+    const int step = few ? 1 : smaller(out.tile_end - tile, Isa::kGemvTiles);
+    with_count<Isa::kGemvTiles>(step, [&](auto n) { gemv_tokens<Isa, n.value>(w, tile, x, out); });
+    tile += step;
+  }
 }
 
 // ---- gemm -----------------------------------------------------------------------------------------------------------
@@ -160,6 +198,7 @@ inline void unpack_block(const WeightTiles& w, int64_t tile, int64_t g, int64_t 
     const typename Isa::Int zero = Isa::both_halves(Isa::load_zeros(w.zeros[group]));
     Isa::store(out.scales[c], Isa::load_half(w.scales + group * kTileN));
     for (int64_t j = 0; j < w.words_per_block; ++j) {
+      __builtin_prefetch(words + j * kTileN + Isa::kPrefetchWords);
       const typename Isa::Int packed = Isa::load(words + j * kTileN);
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) Isa::store(out.codes[4 * j + i][c], Isa::sub_halves(Isa::code_pair(packed, i), zero));

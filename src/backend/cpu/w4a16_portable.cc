@@ -20,7 +20,8 @@ Lanes<T> each(const F& f) {
 struct Isa {
   using Int = Lanes<int32_t>;
   using Float = Lanes<float>;
-  static constexpr int kGemvTokens = 2, kGemmTokens = 4, kGemmTiles = 1;
+  static constexpr int kGemvTokens = 2, kGemvTiles = 1, kGemvTilesFromTokens = 1;
+  static constexpr int kGemmTokens = 4, kGemmTiles = 1;
   static constexpr int kPrefetchWords = 1024;
 
   static int32_t low(int32_t pair) { return static_cast<int16_t>(pair); }
@@ -59,6 +60,7 @@ struct Isa {
   static Int both_halves(const Int& v) {
     return each<int32_t>([&](int i) { return v.lane[i] | v.lane[i] << 16; });
   }
+  static Int zero_pair(const Int& v) { return each<int32_t>([&](int i) { return v.lane[i] | v.lane[i] << 27; }); }
   static Int sub_halves(const Int& a, const Int& b) {
     return each<int32_t>([&](int i) {
       const uint32_t l = static_cast<uint16_t>(low(a.lane[i]) - low(b.lane[i]));
@@ -72,12 +74,6 @@ struct Isa {
   }
   static Int add(const Int& a, const Int& b) {
     return each<int32_t>([&](int i) { return a.lane[i] + b.lane[i]; });
-  }
-  static Int sub(const Int& a, const Int& b) {
-    return each<int32_t>([&](int i) { return a.lane[i] - b.lane[i]; });
-  }
-  static Int mul(const Int& a, const Int& b) {
-    return each<int32_t>([&](int i) { return a.lane[i] * b.lane[i]; });
   }
   static Float add(const Float& a, const Float& b) {
     return each<float>([&](int i) { return a.lane[i] + b.lane[i]; });

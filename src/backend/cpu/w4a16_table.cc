@@ -17,22 +17,27 @@ constexpr KernelTraits gemm(std::string_view name, uint32_t features, std::strin
           .needs_words = words};
 }
 
-constexpr uint32_t k512 = kAvx2 | kAvx512, k512Vnni = k512 | kAvx512Vnni;
-constexpr std::string_view kWordsVnni = "AVX-512 VNNI", kWords512 = "AVX-512 (F, BW, DQ, VL)", kWords2 = "AVX2, FMA and F16C";
+constexpr uint32_t k512 = kAvx2 | kAvx512, k512Vnni = k512 | kAvx512Vnni, kVnni = kAvx2 | kAvxVnni;
+constexpr std::string_view kWords512Vnni = "AVX-512 VNNI", kWords512 = "AVX-512 (F, BW, DQ, VL)", kWordsVnni = "AVX-VNNI",
+                           kWords2 = "AVX2, FMA and F16C";
 
-// A new kernel is one row here: tests, benchmark and `awq devices` walk this table.
+// Best first. A new kernel is one row here: tests, benchmark and `awq devices` walk this table.
+// "preferred to": the largest m at which the gemv row was still the quicker one at 4096 x 4096, cold (2-core Zen 5,
+// bench/results; of 1, 4, 8, 12, 16, 24, 32, 64, 96).
 constexpr CpuKernelRow kRows[] = {
-    //    name                     needs     in words    preferred to this m             tile_step
+    //    name                     needs     in words       preferred to           tile_step
 #if defined(__x86_64__)
-    {gemv("gemv_w4a16_avx512vnni", k512Vnni, kWordsVnni, 8), gemv_w4a16_avx512vnni, 1},
-    {gemm("gemm_w4a16_avx512vnni", k512Vnni, kWordsVnni),    gemm_w4a16_avx512vnni, 3},
-    {gemv("gemv_w4a16_avx512",     k512,     kWords512,  8), gemv_w4a16_avx512,     1},
-    {gemm("gemm_w4a16_avx512",     k512,     kWords512),     gemm_w4a16_avx512,     3},
-    {gemv("gemv_w4a16_avx2",       kAvx2,    kWords2,    4), gemv_w4a16_avx2,       1},
-    {gemm("gemm_w4a16_avx2",       kAvx2,    kWords2),       gemm_w4a16_avx2,       1},
+    {gemv("gemv_w4a16_avx512vnni", k512Vnni, kWords512Vnni, 32), gemv_w4a16_avx512vnni, 2},
+    {gemm("gemm_w4a16_avx512vnni", k512Vnni, kWords512Vnni),     gemm_w4a16_avx512vnni, 3},
+    {gemv("gemv_w4a16_avx512",     k512,     kWords512,     32), gemv_w4a16_avx512,     2},
+    {gemm("gemm_w4a16_avx512",     k512,     kWords512),         gemm_w4a16_avx512,     3},
+    {gemv("gemv_w4a16_avxvnni",    kVnni,    kWordsVnni,    16), gemv_w4a16_avxvnni,    1},
+    {gemm("gemm_w4a16_avxvnni",    kVnni,    kWordsVnni),        gemm_w4a16_avxvnni,    1},
+    {gemv("gemv_w4a16_avx2",       kAvx2,    kWords2,       8),  gemv_w4a16_avx2,       1},
+    {gemm("gemm_w4a16_avx2",       kAvx2,    kWords2),           gemm_w4a16_avx2,       1},
 #endif
-    {gemv("gemv_w4a16_portable",   0,        "",         4), gemv_w4a16_portable,   1},
-    {gemm("gemm_w4a16_portable",   0,        ""),            gemm_w4a16_portable,   1},
+    {gemv("gemv_w4a16_portable",   0,        "",             4), gemv_w4a16_portable,   1},
+    {gemm("gemm_w4a16_portable",   0,        ""),                gemm_w4a16_portable,   1},
 };
 
 constexpr auto kTraits = [] {

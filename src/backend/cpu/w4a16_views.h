@@ -56,6 +56,8 @@ void gemv_w4a16_portable(const WeightTiles&, const TokenPanels&, const OutputPar
 void gemm_w4a16_portable(const WeightTiles&, const TokenPanels&, const OutputPart&);
 void gemv_w4a16_avx2(const WeightTiles&, const TokenPanels&, const OutputPart&);
 void gemm_w4a16_avx2(const WeightTiles&, const TokenPanels&, const OutputPart&);
+void gemv_w4a16_avxvnni(const WeightTiles&, const TokenPanels&, const OutputPart&);
+void gemm_w4a16_avxvnni(const WeightTiles&, const TokenPanels&, const OutputPart&);
 void gemv_w4a16_avx512(const WeightTiles&, const TokenPanels&, const OutputPart&);
 void gemm_w4a16_avx512(const WeightTiles&, const TokenPanels&, const OutputPart&);
 void gemv_w4a16_avx512vnni(const WeightTiles&, const TokenPanels&, const OutputPart&);
