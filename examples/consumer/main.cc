@@ -1,5 +1,5 @@
-// Which kernel would run one token through a 4096 x 4096 linear on each device of this machine; and, with a checkpoint as
-// argument, what is in it and how it continues a sentence.
+// Which kernel would run one token through a 4096 x 4096 linear on each device of this machine; and, with a checkpoint
+// as argument, what is in it and how it continues a sentence.
 #include <awq/devices.h>
 #include <awq/error.h>
 #include <awq/inspect.h>
@@ -22,9 +22,8 @@ void show_checkpoint(const char* folder) {
   std::printf("%s: %.2f bits per weight\n", info.architecture.c_str(), info.bits_per_weight);
   const awq::Model model = awq::Model::load(folder);
   const awq::SamplingOptions greedy{.max_new_tokens = 16};
-  model.generate(model.encode("The "), greedy, [](std::string_view piece) {
-    std::fwrite(piece.data(), 1, piece.size(), stdout);
-  });
+  model.generate(model.encode("The "), greedy,
+                 [](std::string_view piece) { std::fwrite(piece.data(), 1, piece.size(), stdout); });
   std::printf("\n");
 }
 

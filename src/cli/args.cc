@@ -78,7 +78,9 @@ struct Args::Impl {
     }
     std::vector<std::string> extras = app.remaining();
     std::erase(extras, "--");
-    const auto unknown = std::ranges::find_if(extras, [](const std::string& w) { return w.starts_with('-'); });
+    const auto rest = std::ranges::find(words, "--");  // what follows is never an option
+    const auto unknown = std::ranges::find_if(
+        extras, [&](const std::string& w) { return w.starts_with('-') && std::find(words.begin(), rest, w) != rest; });
     if (unknown != extras.end()) throw unknown_option(*unknown);
     for (const auto& [name, option] : required) {
       if (option->count() == 0) throw usage_error(name + " is missing");

@@ -9,6 +9,7 @@
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/json_answer.h"
+#include "cli/model_options.h"
 #include "cli/numbers.h"
 #include "cli/signals.h"
 #include "cli/table.h"
@@ -45,13 +46,14 @@ std::vector<int32_t> prompt_of(int length, int vocabulary) {
   return ids;
 }
 
-Latency measure(const Request& request, const char* version) {
+Latency measure(const Args& args, const Request& request, const char* version) {
   Latency latency{.version = version, .kernels = {}, .refusal = {}, .first_token = {}, .token = {}};
   LoadOptions load = request.load;
   load.version = version;
   try {
     const Model model = Model::load(request.model, load);
     latency.kernels = model.kernels();
+    note_kernels(args, model, version);
     const std::vector<int32_t> prompt = prompt_of(request.prompt, model.vocab_size());
     const SamplingOptions sampling{.max_new_tokens = request.generate, .stop_at_eos = false};
     for (int run = -1; run < request.repeat && stop_signal() == 0; ++run) {
@@ -94,7 +96,7 @@ std::string recommendation(const std::vector<Latency>& all) {
 }
 
 std::string text_of(const Request& request, const std::vector<Latency>& all) {
-  Table table({"version", ">first token", ">token p50", ">p95", ">p99", ">tokens/s", "kernels"});
+  Table table({"version", ">first token", ">token p50", ">p95", ">p99", ">tokens/s"});
   std::string refusals;
   const auto ms = [](double seconds) { return fmt::format("{:.2f} ms", seconds * 1e3); };
   for (const Latency& latency : all) {
@@ -104,7 +106,7 @@ std::string text_of(const Request& request, const std::vector<Latency>& all) {
     }
     const double p50 = percentile(latency.token, 0.5);
     table.row({latency.version, ms(first_token_cost(latency)), ms(p50), ms(percentile(latency.token, 0.95)),
-               ms(percentile(latency.token, 0.99)), p50 > 0 ? fmt::format("{:.1f}", 1 / p50) : "", latency.kernels});
+               ms(percentile(latency.token, 0.99)), p50 > 0 ? fmt::format("{:.1f}", 1 / p50) : ""});
   }
   return fmt::format("one query: {} prompt tokens, {} new tokens, {} runs\n", request.prompt, request.generate,
                      request.repeat) +
@@ -155,7 +157,7 @@ int run_bench(Args& args) {
   std::vector<Latency> all;
   for (const char* version : kVersions) {
     note(fmt::format("timing --version {}", version));
-    all.push_back(measure(request, version));
+    all.push_back(measure(args, request, version));
     if (stop_signal() != 0) return exit_code_of_signal();
   }
   if (args.common().json) {

@@ -25,6 +25,7 @@ int run_quantize(Args&);
 int run_eval(Args&);
 int run_generate(Args&);
 int run_inspect(Args&);
+int run_convert(Args&);
 int run_devices(Args&);
 int run_bench(Args&);
 int run_env(Args&);

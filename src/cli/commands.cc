@@ -10,6 +10,7 @@ constexpr Command kCommands[] = {
     {"eval", "perplexity of a checkpoint, and its distance from the original", run_eval},
     {"generate", "continue a prompt", run_generate},
     {"inspect", "what is in a checkpoint: formats, sizes, bits per weight", run_inspect},
+    {"convert", "rewrite an AWQ checkpoint in another layout", run_convert},
     {"devices", "devices of this machine, and which kernels each can run", run_devices},
     {"bench", "latency of a single query for each kernel version; kernel timings", run_bench},
     {"env", "what a bug report should contain about this machine", run_env},

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "awq/error.h"
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/json_answer.h"
@@ -27,18 +29,45 @@ std::string device_line(const DeviceInfo& device) {
   return line + "\n";
 }
 
-std::string kernel_table(const DeviceInfo& device, const Problem& problem) {
-  Table table({"    kernel", "version", fmt::format("for {}", to_string(problem))});
-  bool chosen = false;
-  for (const KernelStatus& row : kernel_status(device, problem)) {
-    std::string verdict = row.why_not.empty() ? "usable" : "no: " + row.why_not;
-    if (row.why_not.empty() && !chosen) {
-      verdict = "chosen";
-      chosen = true;
-    }
-    table.row({"    " + row.name, std::string(name(row.family)), verdict});
+// The row that select_kernel() takes; empty when there is none, and then each row's reason says why.
+std::string chosen_kernel(const DeviceInfo& device, const Problem& problem) {
+  try {
+    return select_kernel(device, problem);
+  } catch (const Error&) {
+    return {};
   }
+}
+
+// A row a kernel, a column a problem.
+std::string kernel_table(const DeviceInfo& device, const std::vector<Problem>& problems) {
+  std::vector<std::string> headers = {"    kernel", "version"};
+  for (const Problem& problem : problems) headers.push_back(to_string(problem));
+  std::vector<std::vector<std::string>> rows;
+  for (const KernelStatus& row : kernel_status(device, problems.front())) {
+    rows.push_back({"    " + row.name, std::string(name(row.family))});
+  }
+  for (const Problem& problem : problems) {
+    const std::string chosen = chosen_kernel(device, problem);
+    const std::vector<KernelStatus> status = kernel_status(device, problem);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const std::string usable = status[i].name == chosen ? "chosen" : "usable";
+      rows[i].push_back(status[i].why_not.empty() ? usable : "no: " + status[i].why_not);
+    }
+  }
+  Table table(std::move(headers));
+  for (std::vector<std::string>& row : rows) table.row(std::move(row));
   return table.text();
+}
+
+nlohmann::ordered_json json_of(const DeviceInfo& device, const Problem& problem) {
+  nlohmann::ordered_json json = {
+      {"m", problem.m}, {"n", problem.n}, {"k", problem.k}, {"group_size", problem.group_size}};
+  json["chosen"] = chosen_kernel(device, problem);
+  for (const KernelStatus& row : kernel_status(device, problem)) {
+    json["kernels"].push_back(
+        {{"name", row.name}, {"version", name(row.family)}, {"usable", row.why_not.empty()}, {"why_not", row.why_not}});
+  }
+  return json;
 }
 
 nlohmann::ordered_json json_of(const DeviceInfo& device, const std::vector<Problem>& problems) {
@@ -52,26 +81,12 @@ nlohmann::ordered_json json_of(const DeviceInfo& device, const std::vector<Probl
                                  {"last_cache_bytes", device.last_cache_bytes},
                                  {"unusable", device.unusable}};
   if (!device.unusable.empty()) return json;
-  json["problems"] = nlohmann::ordered_json::array();
-  for (const Problem& problem : problems) {
-    nlohmann::ordered_json rows = nlohmann::ordered_json::array();
-    for (const KernelStatus& row : kernel_status(device, problem)) {
-      rows.push_back({{"name", row.name},
-                      {"version", name(row.family)},
-                      {"usable", row.why_not.empty()},
-                      {"why_not", row.why_not}});
-    }
-    json["problems"].push_back(
-        {{"m", problem.m}, {"n", problem.n}, {"k", problem.k}, {"group_size", problem.group_size}, {"kernels", rows}});
-  }
+  for (const Problem& problem : problems) json["problems"].push_back(json_of(device, problem));
   return json;
 }
 
 bool any_cuda(const std::vector<DeviceInfo>& all) {
-  for (const DeviceInfo& device : all) {
-    if (device.kind == DeviceKind::kCuda) return true;
-  }
-  return false;
+  return std::ranges::any_of(all, [](const DeviceInfo& device) { return device.kind == DeviceKind::kCuda; });
 }
 
 }  // namespace
@@ -92,11 +107,9 @@ int run_devices(Args& args) {
   args.example("awq devices -m 1 -n 11008 -k 4096", "which kernel would run one token through this linear");
   args.finish();
 
+  const std::vector<int64_t> tokens = shape.m == 0 ? std::vector<int64_t>{1, 512} : std::vector{shape.m};
   std::vector<Problem> problems;
-  for (const int64_t m : {int64_t{1}, int64_t{512}}) {
-    if (shape.m == 0 || problems.empty())
-      problems.push_back({shape.m == 0 ? m : shape.m, shape.n, shape.k, shape.group_size});
-  }
+  for (const int64_t m : tokens) problems.push_back({m, shape.n, shape.k, shape.group_size});
   const std::vector<DeviceInfo> all = devices();
   if (args.common().json) {
     nlohmann::ordered_json json = begin_json(args);
@@ -107,7 +120,7 @@ int run_devices(Args& args) {
   for (const DeviceInfo& device : all) {
     answer(device_line(device));
     if (!device.unusable.empty()) continue;
-    for (const Problem& problem : problems) answer(kernel_table(device, problem));
+    answer(kernel_table(device, problems));
   }
   if (!any_cuda(all)) answer("cuda  none: this build has no CUDA backend\n");
   return 0;

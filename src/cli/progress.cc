@@ -71,11 +71,9 @@ void Progress::show(const ProgressStep& step) {
   if (style_ == ProgressStyle::kJson) return event_line(step);
   if (!step.note.empty()) note(step.note);
   if (style_ == ProgressStyle::kPlain) {
-    std::string line =
-        step.total > 0 ? fmt::format("{} {}/{}", step.stage, step.done, step.total) : std::string(step.stage);
-    if (line == last_line_) return;
-    note(fmt::format("{}  {}", line, times(step)));
-    last_line_ = std::move(line);
+    std::string mark = step.total > 0 ? fmt::format("{}/{}", step.done, step.total) : std::string(step.stage);
+    if (mark != last_mark_) note(fmt::format("{} {}  {}", step.stage, step.total > 0 ? mark : "", times(step)));
+    last_mark_ = std::move(mark);
     return;
   }
   const auto now = std::chrono::steady_clock::now();

@@ -32,7 +32,7 @@ class Progress {
  private:
   ProgressStyle style_;
   std::chrono::steady_clock::time_point last_draw_{};
-  std::string last_line_;  // plain: what was printed last, so that no line comes twice
+  std::string last_mark_;  // plain: "2/6" of the last line, so that a step has one line whatever its stages
 };
 
 }  // namespace awq::cli

@@ -25,7 +25,6 @@ constexpr std::array kObjectives = {Choice<Objective>{"gram", Objective::kGram},
 constexpr std::array kSalient = {Choice<SalientBy>{"activation", SalientBy::kActivation},
                                  Choice<SalientBy>{"weight", SalientBy::kWeight},
                                  Choice<SalientBy>{"random", SalientBy::kRandom}};
-constexpr double kMaxKept = 0.03;  // beyond 3 % the side file costs more than a finer group would
 
 struct Request {
   QuantizeOptions options;
@@ -38,7 +37,7 @@ struct Request {
 void declare_format(Args& args, Request& request) {
   QuantConfig& config = request.options.config;
   args.section("what to write");
-  args.count("--bits,--w_bit", "N", config.bits, "bits per weight; 4 is what loaders read", {2, 8});
+  args.count("--bits,--w_bit", "N", config.bits, "bits per weight; 4 is what loaders read");
   args.count("--group-size,--group,--q_group_size", "N", config.group_size,
              "input features that share a scale and a zero point: 32, 64, 128, or -1 for a whole row; smaller is more "
              "accurate and larger on disk",
@@ -49,8 +48,7 @@ void declare_format(Args& args, Request& request) {
               "layout of the packed weights: gemm is what vLLM, SGLang and transformers read");
   args.fraction("--keep-fp16", "SHARE", request.options.keep_fp16,
                 "keep this share of each linear's input channels in fp16, in a side file other loaders do not see: "
-                "0.1% to 3%, as 1% or 0.01",
-                {0, kMaxKept});
+                "0.1% to 3%, as 1% or 0.01");
   args.choice("--salient-by", request.options.salient_by, std::span<const Choice<SalientBy>>(kSalient),
               "how --keep-fp16 ranks channels; weight and random exist for comparison");
   args.texts("--modules-to-not-convert,--modules_to_not_convert", "NAME", config.modules_to_not_convert,
@@ -116,17 +114,8 @@ void declare(Args& args, Request& request) {
   args.example("awq quantize M OUT --resume", "go on after Ctrl-C, a full disk or a crash");
 }
 
-void check(Request& request) {
+void fill_in(Request& request) {
   QuantizeOptions& options = request.options;
-  const int group = options.config.group_size;
-  if (group == 0 || group < -1) {
-    throw Error(ErrorKind::kUsage,
-                fmt::format("--group-size {} makes no sense: 32, 64, 128, or -1 for a whole row", group));
-  }
-  if (options.keep_fp16 != 0 && options.keep_fp16 < 0.001) {
-    throw Error(ErrorKind::kUsage,
-                fmt::format("--keep-fp16 {} is below 0.1 %; did you mean {}%?", options.keep_fp16, options.keep_fp16));
-  }
   options.config.zero_point = !request.symmetric;
   options.out = request.out;
   options.work_dir = request.work_dir;
@@ -145,7 +134,7 @@ int run_quantize(Args& args) {
   Request request;
   declare(args, request);
   args.finish();
-  check(request);
+  fill_in(request);
   note_layout(request.options.config);
 
   QuantizeOptions& options = request.options;
@@ -158,7 +147,9 @@ int run_quantize(Args& args) {
     };
     report = quantize(options);
   } catch (Error& error) {
-    if (error.kind() == ErrorKind::kInterrupted) note(fmt::format("to continue: {} --resume", args.command_line()));
+    if (error.kind() == ErrorKind::kInterrupted) {
+      note(fmt::format("to continue: {}{}", args.command_line(), options.resume ? "" : " --resume"));
+    }
     throw;
   }
   if (args.common().json) {
