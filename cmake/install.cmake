@@ -8,6 +8,8 @@ install(TARGETS awq EXPORT awq_targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDI
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/awq DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 install(EXPORT awq_targets NAMESPACE awq:: FILE awq-targets.cmake DESTINATION ${awq_config_dir})
 
+list(JOIN awq_packages " " awq_packages)
+list(JOIN awq_pkgconfig_modules " " awq_pkgconfig_modules)
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/awq-config.cmake.in ${PROJECT_BINARY_DIR}/awq-config.cmake
   INSTALL_DESTINATION ${awq_config_dir})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/awq-config-version.cmake COMPATIBILITY SameMinorVersion)
