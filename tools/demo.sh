@@ -24,7 +24,7 @@ $awq quantize $model $out/awq-fp16 --force --quiet --keep-fp16 1%
 say "text to measure on: the original model writes it (so no book needs to be shipped), seeds 1 to 12"
 : >$out/text.txt
 for seed in 1 2 3 4 5 6 7 8 9 10 11 12; do
-  $awq generate $model --prompt "The " -n 1200 --temperature 1 --seed $seed --ignore-eos --quiet >>$out/text.txt
+  $awq generate $model --prompt "The" -n 1200 --temperature 1 --seed $seed --ignore-eos --quiet >>$out/text.txt
 done
 for name in rounding awq awq-fp16; do
   $awq eval $out/$name --against $model --text $out/text.txt --json --quiet >$out/eval-$name.json
@@ -32,8 +32,8 @@ for name in rounding awq awq-fp16; do
 done
 $awq inspect $model --json >$out/inspect-original.json
 
-say "what the quantized model writes after \"The \""
-$awq generate $out/awq --prompt "The " -n 60 --temperature 0.8 --top-p 0.95 --seed 3
+say "what the quantized model writes after \"The city\""
+$awq generate $out/awq --prompt "The city" -n 60 --temperature 0.8 --top-p 0.95 --seed 3
 
 say "this machine, and which kernel serves one token (m = 1) and a long prompt (m = 512)"
 $awq devices
