@@ -1,5 +1,6 @@
-// builtin_text.txt as bytes of the library. The assembler copies the file, which takes no time and no memory however long
-// it is; a string literal of that size is beyond what compilers promise to take. CMake rebuilds when the text changes.
+// builtin_text.txt as bytes of the library. The assembler copies the file, which takes no time and no memory however
+// long it is; a string literal of that size is beyond what compilers promise to take. CMake rebuilds when the text
+// changes.
 #include "io/corpus.h"
 
 asm(R"(

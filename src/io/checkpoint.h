@@ -1,5 +1,5 @@
-// A Hugging Face checkpoint folder: config.json, one or many safetensors files, tokenizer files. Only headers are read on
-// opening; every shard is checked then, so a missing or truncated one is found before any work begins.
+// A Hugging Face checkpoint folder: config.json, one or many safetensors files, tokenizer files. Only headers are read
+// on opening; every shard is checked then, so a missing or truncated one is found before any work begins.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -17,8 +17,8 @@ namespace awq::io {
 // HF_HOME, XDG_CACHE_HOME, ~/.cache). Error(kBadInput) with the exact download command when it is not there.
 std::filesystem::path resolve_model(const std::string& model);
 
-// <folder>/<name>, where `name` is a plain file name and a symlink stays in the folder or in the blobs of the Hugging Face
-// cache that the folder belongs to: a checkpoint cannot make us read (or copy) anything else. The file must exist.
+// <folder>/<name>, where `name` is a plain file name and a symlink stays in the folder or in the blobs of the Hugging
+// Face cache that the folder belongs to: a checkpoint cannot make us read (or copy) anything else. The file must exist.
 std::filesystem::path member_path(const std::filesystem::path& folder, std::string_view name);
 
 class Checkpoint {
@@ -29,9 +29,9 @@ class Checkpoint {
   const std::string& config_text() const { return config_text_; }  // config.json, verbatim
 
   bool has(std::string_view name) const { return tensors_.find(name) != tensors_.end(); }
-  const TensorInfo& info(std::string_view name) const;             // Error(kBadInput) naming what is missing
-  std::vector<std::string> names() const;                          // sorted
-  std::vector<std::string> names_in_file_order() const;            // shards by name, then as the data lies in each
+  const TensorInfo& info(std::string_view name) const;   // Error(kBadInput) naming what is missing
+  std::vector<std::string> names() const;                // sorted
+  std::vector<std::string> names_in_file_order() const;  // shards by name, then as the data lies in each
   uint64_t total_bytes() const;
 
   void read_bytes(std::string_view name, std::span<std::byte> out) const;  // the whole tensor; sizes must agree
@@ -39,14 +39,18 @@ class Checkpoint {
   void read_f32(std::string_view name, int64_t first_row, int64_t rows, std::span<float> out) const;
   std::vector<float> read_f32(std::string_view name) const;
 
-  // Hash over names, dtypes, shapes and sizes plus config.json: recognises "another model" on resume. No weights are read.
+  // Hash over names, dtypes, shapes and sizes plus config.json: recognises "another model" on resume. No weights are
+  // read.
   std::string fingerprint() const;
 
   // Shards present in the folder that the index does not name, wrong total_size, both index and single file ...
   const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
-  struct Where { size_t file; const TensorInfo* info; };
+  struct Where {
+    size_t file;
+    const TensorInfo* info;
+  };
   const Where& at(std::string_view name) const;
   void open_shard(const std::string& file_name);
   void open_indexed();

@@ -22,9 +22,9 @@ class Json {
 
   bool is_null() const { return std::holds_alternative<std::nullptr_t>(value_); }
   std::optional<bool> boolean() const;
-  std::optional<int64_t> integer() const;   // also from an integral float such as 4096.0
+  std::optional<int64_t> integer() const;  // also from an integral float such as 4096.0
   std::optional<double> number() const;
-  const std::string* string() const;        // nullptr when it is something else
+  const std::string* string() const;  // nullptr when it is something else
   const Array* array() const;
   const Object* object() const;
   const Json* find(std::string_view key) const;  // of an object; nullptr when absent or not an object

@@ -95,7 +95,8 @@ struct Document {
 
 std::string with_member(std::string_view text, std::string_view key, std::string_view json_value) {
   const Document d(text, key);
-  if (!d.found()) return json_value.empty() ? std::string(text) : appended(text, d.members, d.open_brace, key, json_value);
+  if (!d.found())
+    return json_value.empty() ? std::string(text) : appended(text, d.members, d.open_brace, key, json_value);
   if (json_value.empty()) return without(text, d.members, d.index);
   return spliced(text, d.members[d.index].value_begin, d.members[d.index].value_end, json_value);
 }

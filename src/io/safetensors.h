@@ -1,6 +1,6 @@
 // The safetensors container: 8 bytes little-endian header length, JSON header, data.
 //
-//   [ u64 N ][ {"name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [0, 12]}, ...}  padded to 8 with spaces ][ data ]
+//   [ u64 N ][ {"name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [0, 12]}, ...}  spaces to 8 bytes ][ data ]
 //
 // The reader enforces the ten rules of the reference implementation and refuses duplicate names; see safetensors.cc.
 #pragma once
@@ -19,23 +19,24 @@ namespace awq::io {
 
 struct TensorInfo {
   std::string name;
-  std::string dtype_text;           // as written; `dtype` is valid only when `known`
+  std::string dtype_text;  // as written; `dtype` is valid only when `known`
   Dtype dtype = Dtype::kF32;
-  bool known = true;                // false: a dtype we do not handle; an error only when somebody needs the tensor
+  bool known = true;  // false: a dtype we do not handle; an error only when somebody needs the tensor
   std::vector<int64_t> shape;
-  uint64_t begin = 0, end = 0;      // relative to the start of the data
+  uint64_t begin = 0, end = 0;  // relative to the start of the data
   uint64_t bytes() const { return end - begin; }
 };
 
 struct SafetensorsHeader {
-  std::vector<TensorInfo> tensors;            // sorted by offset
+  std::vector<TensorInfo> tensors;  // sorted by offset
   std::map<std::string, std::string> metadata;
   uint64_t data_start = 0;
 };
 
 // `prefix` holds at least the 8-byte length and the header it announces; `file_size` is the size of the whole file.
 // Pure: this is the function under fuzzing. `what` names the file in messages.
-SafetensorsHeader parse_safetensors_header(std::span<const std::byte> prefix, uint64_t file_size, const std::string& what);
+SafetensorsHeader parse_safetensors_header(std::span<const std::byte> prefix, uint64_t file_size,
+                                           const std::string& what);
 
 class SafetensorsFile {
  public:
@@ -71,9 +72,12 @@ class SafetensorsWriter {
   uint64_t expected_ = 0, written_ = 0;
 };
 
-// Cuts tensors into shards as Hugging Face does: in order, never splitting a tensor, a new file when `max_bytes` would be
-// exceeded. Names: model.safetensors for one, model-00001-of-0000N.safetensors for more.
-struct Shard { std::string file; std::vector<TensorSpec> tensors; };
+// Cuts tensors into shards as Hugging Face does: in order, never splitting a tensor, a new file when `max_bytes` would
+// be exceeded. Names: model.safetensors for one, model-00001-of-0000N.safetensors for more.
+struct Shard {
+  std::string file;
+  std::vector<TensorSpec> tensors;
+};
 std::vector<Shard> plan_shards(const std::vector<TensorSpec>&, uint64_t max_bytes);
 std::string index_json(const std::vector<Shard>&);  // model.safetensors.index.json, meaningful for more than one shard
 

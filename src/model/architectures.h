@@ -20,8 +20,8 @@ struct LayerGroup {
   std::string_view absorbs;                 // divided by the scale: a norm, or the linear just before
   std::array<std::string_view, 3> linears;  // multiplied by it; empty names end the list
   std::string_view scored_on;               // module whose output error ranks a candidate under Objective::kModule
-  bool only_if_square = false;              // v_proj -> o_proj: the shapes must agree; under grouped-query attention they do not
-  bool clip_first_two = true;               // q and k are not clipped (false)
+  bool only_if_square = false;  // v_proj -> o_proj: the shapes must agree; under grouped-query attention they do not
+  bool clip_first_two = true;   // q and k are not clipped (false)
 };
 
 enum class SlidingWindow {
@@ -31,35 +31,39 @@ enum class SlidingWindow {
 };
 
 struct Architecture {
-  std::string_view hf_name;                 // config.json "architectures"[0]
-  std::string_view model_type;              // config.json "model_type"
+  std::string_view hf_name;     // config.json "architectures"[0]
+  std::string_view model_type;  // config.json "model_type"
   std::span<const LayerGroup> groups;
-  bool qkv_bias = false;                    // fixed by the architecture
-  bool bias_keys = false;                   // honours config.json "attention_bias" (q, k, v, o) and "mlp_bias"
-  bool qk_norm = false;                     // RMS norm over each head of q and k
+  bool qkv_bias = false;   // fixed by the architecture
+  bool bias_keys = false;  // honours config.json "attention_bias" (q, k, v, o) and "mlp_bias"
+  bool qk_norm = false;    // RMS norm over each head of q and k
   SlidingWindow sliding_window = SlidingWindow::kNever;
 };
 
 std::span<const Architecture> architectures();
 const Architecture* find_architecture(std::string_view hf_name);
 const Architecture* find_model_type(std::string_view model_type);  // for a config.json without "architectures"
-std::string supported_architectures();      // "LlamaForCausalLM, ..." for messages
+std::string supported_architectures();                             // "LlamaForCausalLM, ..." for messages
 
 // One tensor the architecture needs, with the shape that config.json implies.
 struct TensorNeed {
-  std::string name;                         // "model.layers.3.self_attn.q_proj.weight"
+  std::string name;  // "model.layers.3.self_attn.q_proj.weight"
   std::vector<int64_t> shape;
-  bool linear = false;                      // a weight that gets quantized
+  bool linear = false;  // a weight that gets quantized
 };
-std::string block_prefix(int64_t layer);    // "model.layers.3."
+std::string block_prefix(int64_t layer);  // "model.layers.3."
 std::vector<TensorNeed> block_tensors(const ModelConfig&, int64_t layer);
 std::vector<TensorNeed> outer_tensors(const ModelConfig&);  // embeddings, final norm, lm_head unless tied
 
-struct LinearShape { std::string name; int64_t n, k; bool bias; };  // name within the block: "self_attn.q_proj"
+struct LinearShape {
+  std::string name;
+  int64_t n, k;
+  bool bias;
+};  // name within the block: "self_attn.q_proj"
 std::vector<LinearShape> block_linears(const ModelConfig&);
 
-// Error(kBadInput) when a tensor that config.json implies is missing (all of them are listed) or has another shape (both
-// are named). A linear that is already packed, having a .qweight, is left to the format that reads it.
+// Error(kBadInput) when a tensor that config.json implies is missing (all of them are listed) or has another shape
+// (both are named). A linear that is already packed, having a .qweight, is left to the format that reads it.
 void check_tensors(const io::Checkpoint&, const ModelConfig&);
 
 }  // namespace awq::model

@@ -1,4 +1,5 @@
-// config.json as plain numbers, checked: every field is in a sane range and fits the others before anything is allocated.
+// config.json as plain numbers, checked: every field is in a sane range and fits the others before anything is
+// allocated.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -26,19 +27,19 @@ struct ModelConfig {
   int64_t max_positions = 0;
   double norm_eps = 1e-6;
   Rope rope;
-  int64_t sliding_window = 0;               // 0 = none
-  std::vector<bool> layer_slides;           // per layer: uses sliding_window
+  int64_t sliding_window = 0;      // 0 = none
+  std::vector<bool> layer_slides;  // per layer: uses sliding_window
   bool tied_embeddings = false;
   bool attention_bias = false, output_bias = false, mlp_bias = false;
-  std::string source_dtype;                 // "bfloat16", ...
-  std::vector<int32_t> bos, eos;            // token ids, possibly several eos
+  std::string source_dtype;       // "bfloat16", ...
+  std::vector<int32_t> bos, eos;  // token ids, possibly several eos
 
-  bool quantized = false;                   // has an AWQ quantization_config, then `quant` holds it
+  bool quantized = false;  // has an AWQ quantization_config, then `quant` holds it
   QuantConfig quant;
 };
 
-// Error(kBadInput) naming the field, its value and the accepted range; or the architecture and the supported ones; or the
-// quantization method that is not AWQ. Both rope_theta/rope_scaling and transformers 5's rope_parameters are read.
+// Error(kBadInput) naming the field, its value and the accepted range; or the architecture and the supported ones; or
+// the quantization method that is not AWQ. Both rope_theta/rope_scaling and transformers 5's rope_parameters are read.
 ModelConfig parse_config(std::string_view config_json, const std::string& what);
 
 }  // namespace awq::model
