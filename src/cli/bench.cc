@@ -1,4 +1,4 @@
-// Latency of one query for each kernel version, side by side. Kernel timings (`--kernels`) are bench/'s own.
+// Latency of one query for each kernel version, side by side.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -7,6 +7,7 @@
 #include "awq/error.h"
 #include "awq/model.h"
 #include "cli/args.h"
+#include "cli/bench_kernels.h"
 #include "cli/command.h"
 #include "cli/json_answer.h"
 #include "cli/model_options.h"
@@ -22,9 +23,9 @@ constexpr const char* kVersions[] = {"gemv", "gemm", "auto"};
 
 struct Request {
   std::string model;
-  bool kernels = false;
   int prompt = 128, generate = 64, repeat = 3;
   LoadOptions load;
+  KernelBenchRequest kernels;
 };
 
 struct Latency {
@@ -142,17 +143,20 @@ int run_bench(Args& args) {
       "Times a single query: how long until the first token (the prompt is processed at once: a matter of the GEMM "
       "kernels), and how long each further token takes (one row at a time: a matter of the GEMV kernels and of memory "
       "bandwidth). With --version gemv, --version gemm and the automatic choice side by side.");
-  args.positional("MODEL", request.model, "AWQ checkpoint, as for generate", false);
+  args.positional("MODEL", request.model, "AWQ checkpoint, as for generate; not needed for --kernels", false);
   args.section("the query");
   args.count("--prompt", "N", request.prompt, "tokens of the prompt", {1, 1 << 24});
   args.count("--generate", "N", request.generate, "tokens to generate", {2, 1 << 24});
   args.count("--repeat", "N", request.repeat, "runs; one more is made first to warm up", {1, 1e6});
   args.count("--threads", "N", request.load.threads, "0: one for each core", {0, 4096});
   args.text("--device", "DEVICE", request.load.device, "auto, cpu, cuda or cuda:N");
+  declare_kernel_bench(args, request.kernels);
   args.example("awq bench out/demo-awq", "one query, all kernel versions");
   args.example("awq bench out/demo-awq --prompt 512 --generate 256 --repeat 5 --json", "raw samples as JSON");
+  args.example("awq bench --kernels --csv bench/results", "every kernel of this machine at several numbers of tokens");
   args.finish();
-  if (request.model.empty()) throw Error(ErrorKind::kUsage, "MODEL is missing; see awq bench --help");
+  if (request.kernels.wanted) return run_kernel_bench(args, request.kernels, request.load.threads);
+  if (request.model.empty()) throw Error(ErrorKind::kUsage, "MODEL is missing (or --kernels); see awq bench --help");
 
   std::vector<Latency> all;
   for (const char* version : kVersions) {
