@@ -58,6 +58,12 @@ LinearReport report_from(const json& j) {
   return {j.at("name"), loss("rtn_loss"), loss("loss"), j.at("chosen"), j.at("dead_channels"), j.at("warning")};
 }
 
+bool has_finished_block(const fs::path& blocks) {
+  for (const auto& entry : fs::directory_iterator(blocks))
+    if (entry.path().extension() == ".json") return true;
+  return false;
+}
+
 struct Pending { io::TensorSpec spec; std::vector<std::byte> bytes; };
 
 std::vector<std::byte> as_f16(const backend::FloatTensor& t, const std::string& name) {
@@ -87,13 +93,30 @@ void write_tensors(const fs::path& path, const std::vector<Pending>& tensors) {
 
 }  // namespace
 
+FileLock::FileLock(const fs::path& file, const fs::path& folder) {
+  fd_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd_ < 0) throw Error(ErrorKind::kFailure, fmt::format("cannot open '{}': {}", file.string(), std::strerror(errno)));
+  if (::flock(fd_, LOCK_EX | LOCK_NB) == 0) {
+    const std::string who = fmt::format("pid {}\n", ::getpid());
+    if (::ftruncate(fd_, 0) != 0 || ::pwrite(fd_, who.data(), who.size(), 0) < 0) return;  // only for the message below
+    return;
+  }
+  char who[64] = {};
+  if (::pread(fd_, who, sizeof who - 1, 0) < 0) who[0] = 0;
+  ::close(fd_);
+  throw Error(ErrorKind::kExists, fmt::format("another run works in '{}' ({})", folder.string(),
+                                              std::string(who).substr(0, std::strcspn(who, "\n"))));
+}
+
+FileLock::~FileLock() { ::close(fd_); }
+
 WorkFolder::WorkFolder(fs::path path, const std::string& settings, bool resume, bool force) : path_(std::move(path)) {
   std::error_code ec;
   fs::create_directories(path_ / "blocks", ec);
   if (ec)
     throw Error(ErrorKind::kFailure, fmt::format("cannot create the work folder '{}': {}; choose another with --work-dir",
                                                  path_.string(), ec.message()));
-  lock();
+  lock_ = std::make_unique<FileLock>(path_ / "LOCK", path_);
   const fs::path job = path_ / "job.json";
   const json now = json::parse(settings);
   if (fs::exists(job) && resume) {
@@ -103,34 +126,12 @@ WorkFolder::WorkFolder(fs::path path, const std::string& settings, bool resume, 
                                                  "anew with --force", path_.string(), differing_keys(before, now)));
     return;
   }
-  if (fs::exists(job) && !force)
+  if (fs::exists(job) && !force && has_finished_block(path_ / "blocks"))
     throw Error(ErrorKind::kExists, fmt::format("'{}' holds a stopped run: go on with --resume, or start anew with --force",
                                                 path_.string()));
   fs::remove_all(path_ / "blocks");
   fs::create_directories(path_ / "blocks");
   io::write_file(job, settings);
-}
-
-WorkFolder::~WorkFolder() {
-  if (lock_fd_ >= 0) ::close(lock_fd_);
-}
-
-void WorkFolder::lock() {
-  const fs::path file = path_ / "LOCK";
-  lock_fd_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (lock_fd_ < 0)
-    throw Error(ErrorKind::kFailure, fmt::format("cannot open '{}': {}", file.string(), std::strerror(errno)));
-  if (::flock(lock_fd_, LOCK_EX | LOCK_NB) == 0) {
-    const std::string who = fmt::format("pid {}\n", ::getpid());
-    if (::ftruncate(lock_fd_, 0) != 0 || ::pwrite(lock_fd_, who.data(), who.size(), 0) < 0) return;  // only for the message
-    return;
-  }
-  char who[64] = {};
-  if (::pread(lock_fd_, who, sizeof who - 1, 0) < 0) who[0] = 0;
-  ::close(lock_fd_);
-  lock_fd_ = -1;
-  throw Error(ErrorKind::kExists, fmt::format("another run works in '{}' ({})", path_.string(),
-                                              std::string(who).substr(0, std::strcspn(who, "\n"))));
 }
 
 fs::path WorkFolder::block_path(int64_t layer, const char* suffix) const {
@@ -170,8 +171,10 @@ void WorkFolder::store(int64_t layer, const BlockResult& block, const format::La
     salient.push_back({specs[0], raw(linear.salient.index)});
     salient.push_back({specs[1], raw(linear.salient.delta)});
   }
-  for (const backend::FloatTensor& t : block.others)
-    tensors.push_back({{prefix + t.name, Dtype::kF16, t.shape}, as_f16(t, prefix + t.name)});
+  for (const backend::FloatTensor& t : block.others) {
+    std::vector<std::byte> bytes = as_f16(t, prefix + t.name);  // may throw: not inside the braces, g++ 12 frees twice there
+    tensors.push_back({{prefix + t.name, Dtype::kF16, t.shape}, std::move(bytes)});
+  }
   write_tensors(tensors_path(layer), tensors);
   json record = {{"hash", file_hash(tensors_path(layer))}, {"salient_hash", nullptr}, {"linears", json::array()}};
   if (!salient.empty()) {

@@ -7,6 +7,7 @@
 //   blocks/00003.json           reports and hashes of the two; written last: the block is finished when it is there
 #pragma once
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,14 +19,25 @@
 
 namespace awq::quant {
 
+// An exclusive flock() on a file, let go by the destructor or by the end of the process.
+class FileLock {
+ public:
+  // Error(kExists) naming the process that holds it.
+  FileLock(const std::filesystem::path& file, const std::filesystem::path& folder);
+  ~FileLock();
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+
+ private:
+  int fd_ = -1;
+};
+
 class WorkFolder {
  public:
-  // `settings`: flat JSON object. Error(kExists) when a stopped run is there and neither resume nor force is given, or
-  // when another run holds the lock; Error(kUsage) listing the differing keys when resuming with other settings.
+  // `settings`: flat JSON object. Error(kExists) when a stopped run with finished blocks is there and neither resume nor
+  // force is given, or when another run holds the lock; Error(kUsage) listing the differing keys when resuming with other
+  // settings.
   WorkFolder(std::filesystem::path, const std::string& settings, bool resume, bool force);
-  ~WorkFolder();
-  WorkFolder(const WorkFolder&) = delete;
-  WorkFolder& operator=(const WorkFolder&) = delete;
 
   // Reports of a finished block; nullopt when it must be (re)done, for example because its file does not hash as recorded.
   std::optional<std::vector<LinearReport>> finished(int64_t layer) const;
@@ -38,10 +50,9 @@ class WorkFolder {
 
  private:
   std::filesystem::path block_path(int64_t layer, const char* suffix) const;
-  void lock();
 
   std::filesystem::path path_;
-  int lock_fd_ = -1;
+  std::unique_ptr<FileLock> lock_;
 };
 
 }  // namespace awq::quant
