@@ -37,8 +37,10 @@ TEST_P(EveryBuild, ReturnsTheSameBits) {
     ops.softmax(all[1].data(), 0.3f, n);
     ops.silu_mul(all[2].data(), b.data(), n);
     ops.add(all[3].data(), b.data(), n);
-    ops.add_scaled(all[4].data(), 0.7f, b.data(), n);
-    all[5].assign(1, ops.dot(a.data(), b.data(), n));
+    const std::vector<float> weights = random_row(7, 9, 1), rows = random_row(7 * (n + 3), 8, 1);
+    ops.add_weighted_rows(weights.data(), rows.data(), n + 3, 7, all[4].data(), n);
+    all[5].resize(7);
+    ops.dot_rows(b.data(), rows.data(), n + 3, 7, all[5].data(), n);
     if (first.empty()) first = all;
     for (size_t i = 0; i < all.size(); ++i)
       EXPECT_EQ(0, std::memcmp(all[i].data(), first[i].data(), all[i].size() * 4)) << ops.name << " operation " << i;
@@ -78,6 +80,27 @@ TEST(RowOps, ExtremeArgumentsStayFiniteAndNanStaysNan) {
     EXPECT_NEAR(gate[1], 0, 1e-30);
     EXPECT_EQ(gate[2], 200);
     EXPECT_TRUE(std::isnan(gate[3]));
+  }
+}
+
+TEST(RowOps, AttentionSumsAreExactOnSmallIntegers) {
+  for (const RowOps& ops : row_ops_table()) {
+    if (!runs_here(ops)) continue;
+    for (const int64_t n : {1, 16, 63, 64, 65, 130}) {
+      std::vector<float> x(n), rows(3 * n), out(n, 1.f), scores(3);
+      for (int64_t i = 0; i < n; ++i) x[i] = static_cast<float>(i % 5 - 2);
+      for (int64_t i = 0; i < 3 * n; ++i) rows[i] = static_cast<float>(i % 7 - 3);
+      const std::vector<float> weights = {1, -2, 4};
+      ops.dot_rows(x.data(), rows.data(), n, 3, scores.data(), n);
+      ops.add_weighted_rows(weights.data(), rows.data(), n, 3, out.data(), n);
+      for (int64_t j = 0; j < 3; ++j) {
+        float want = 0;
+        for (int64_t i = 0; i < n; ++i) want += x[i] * rows[j * n + i];
+        EXPECT_EQ(scores[j], want) << ops.name << " n " << n;
+      }
+      for (int64_t i = 0; i < n; ++i)
+        EXPECT_EQ(out[i], 1 + rows[i] - 2 * rows[n + i] + 4 * rows[2 * n + i]) << ops.name;
+    }
   }
 }
 

@@ -25,9 +25,12 @@ struct RowOps {
   void (*softmax)(float* x, float scale, int64_t n);
   // gate = gate / (1 + e^-gate) * up
   void (*silu_mul)(float* gate, const float* up, int64_t n);
-  void (*add)(float* y, const float* x, int64_t n);                  // y += x
-  void (*add_scaled)(float* y, float a, const float* x, int64_t n);  // y += a x
-  float (*dot)(const float* a, const float* b, int64_t n);
+  void (*add)(float* y, const float* x, int64_t n);  // y += x
+  // Attention of one query on `keys` rows of keys or values, `stride` apart: out[j] = x . row_j, and out += sum
+  // weight[j] row_j.
+  void (*dot_rows)(const float* x, const float* rows, int64_t stride, int64_t keys, float* out, int64_t n);
+  void (*add_weighted_rows)(const float* weight, const float* rows, int64_t stride, int64_t keys, float* out,
+                            int64_t n);
   WeightRowOps weights[3];  // by StoredAs
 };
 

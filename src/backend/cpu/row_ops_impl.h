@@ -74,9 +74,32 @@ void add(float* y, const float* x, int64_t n) {
   AWQ_FOR_LANES(n) put(y + i, get(y + i, count) + get(x + i, count), count);
 }
 
-void add_scaled(float* y, float a, const float* x, int64_t n) {
-  const Lanes factor = splat(a);
-  AWQ_FOR_LANES(n) put(y + i, get(y + i, count) + factor * get(x + i, count), count);
+void dot_rows(const float* x, const float* rows, int64_t stride, int64_t keys, float* out, int64_t n) {
+  for (int64_t j = 0; j < keys; ++j) out[j] = dot(x, rows + j * stride, n);
+}
+
+// Four registers' worth of `out` at a time, so that a sum stays in registers over all rows.
+void add_weighted_rows(const float* weight, const float* rows, int64_t stride, int64_t keys, float* out, int64_t n) {
+  constexpr int64_t kBlock = 4 * kLanes;
+  int64_t at = 0;
+  for (; at + kBlock <= n; at += kBlock) {
+    Lanes a = load(out + at), b = load(out + at + kLanes), c = load(out + at + 2 * kLanes),
+          d = load(out + at + 3 * kLanes);
+    for (int64_t j = 0; j < keys; ++j) {
+      const Lanes w = splat(weight[j]);
+      const float* row = rows + j * stride + at;
+      a = a + w * load(row);
+      b = b + w * load(row + kLanes);
+      c = c + w * load(row + 2 * kLanes);
+      d = d + w * load(row + 3 * kLanes);
+    }
+    store(out + at, a), store(out + at + kLanes, b), store(out + at + 2 * kLanes, c), store(out + at + 3 * kLanes, d);
+  }
+  for (int64_t j = 0; j < keys; ++j) {
+    const Lanes w = splat(weight[j]);
+    const float* row = rows + j * stride + at;
+    AWQ_FOR_LANES(n - at) put(out + at + i, get(out + at + i, count) + w * get(row + i, count), count);
+  }
 }
 
 #include "backend/cpu/weight_rows_impl.h"
@@ -92,8 +115,8 @@ constinit const RowOps AWQ_ROW_OPS = {
     softmax,
     silu_mul,
     add,
-    add_scaled,
-    dot,
+    dot_rows,
+    add_weighted_rows,
     {{widen<F32Row>, dots<F32Row>}, {widen<F16Row>, dots<F16Row>}, {widen<BF16Row>, dots<BF16Row>}}};
 
 }  // namespace awq::backend::cpu

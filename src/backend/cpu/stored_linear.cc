@@ -1,7 +1,6 @@
 #include "backend/cpu/stored_linear.h"
 
 #include <cstring>
-#include <functional>
 #include <string_view>
 #include <utility>
 
@@ -91,7 +90,7 @@ void StoredLinear::forward(ThreadPool& pool, MatrixView<const float> x, MatrixVi
     }
     add_bias(bias_, y, rows);
   };
-  pool.parallel_for(pieces(n(), band), std::ref(task));
+  pool.parallel_for(pieces(n(), band), task);
 }
 
 }  // namespace awq::backend::cpu
