@@ -19,7 +19,7 @@ struct ConvertOptions {
   std::string model;          // AWQ checkpoint: folder, or org/name in the local Hugging Face cache
   std::filesystem::path out;  // folder to create
   Layout to = Layout::kGemm;
-  bool force = false;         // replace an existing output
+  bool force = false;  // replace an existing output
   uint64_t max_shard_bytes = 5'000'000'000;
   std::function<void(const ConvertProgress&)> progress;
   const std::atomic<int>* stop = nullptr;  // set to a signal number: stop before the next tensor, leave nothing behind
@@ -33,8 +33,8 @@ struct ConvertReport {
   double seconds = 0;
 };
 
-// One linear is in memory at a time. Throws Error: kBadInput when the model is not AWQ, a linear is damaged or does not fit
-// the layout, kExists and kUsage for the output folder, kNoRoom when the disk does not suffice.
+// One linear is in memory at a time. Throws Error: kBadInput when the model is not AWQ, a linear is damaged or does not
+// fit the layout, kExists and kUsage for the output folder, kNoRoom when the disk does not suffice.
 ConvertReport convert(const ConvertOptions&);
 
 }  // namespace awq

@@ -17,7 +17,8 @@ namespace {
 // The tensors of one module, read when asked for and kept until the source goes.
 class ModuleTensors {
  public:
-  ModuleTensors(const io::Checkpoint& checkpoint, const std::string& module) : checkpoint_(checkpoint), module_(module) {}
+  ModuleTensors(const io::Checkpoint& checkpoint, const std::string& module)
+      : checkpoint_(checkpoint), module_(module) {}
 
   // With data where the tensor is one of those planned; others are refused by their description, unread.
   const EncodedTensor* read(std::string_view suffix, std::span<const EncodedTensor> planned) {
@@ -44,7 +45,8 @@ class ModuleTensors {
     const std::string name = fmt::format("{}.{}", module_, suffix);
     if (!checkpoint_.has(name)) return nullptr;
     const io::TensorInfo& info = checkpoint_.info(name);
-    if (!info.known) bad(fmt::format("{} has dtype {}, which no AWQ layout uses", suffix, io::printable(info.dtype_text)));
+    if (!info.known)
+      bad(fmt::format("{} has dtype {}, which no AWQ layout uses", suffix, io::printable(info.dtype_text)));
     EncodedTensor t{.suffix = std::string(suffix), .dtype = info.dtype, .shape = info.shape, .bytes = {}};
     return &tensors_.emplace(suffix, std::move(t)).first->second;
   }
@@ -73,8 +75,7 @@ void refuse_other_layout(const LayoutRow& declared, ModuleTensors& tensors, int6
 std::vector<f16_t> read_bias(const io::Checkpoint& checkpoint, const std::string& module, int64_t n) {
   const std::string name = module + ".bias";
   if (!checkpoint.has(name)) return {};
-  if (checkpoint.info(name).shape != std::vector<int64_t>{n})
-    bad(fmt::format("bias must have shape [{}]", n));
+  if (checkpoint.info(name).shape != std::vector<int64_t>{n}) bad(fmt::format("bias must have shape [{}]", n));
   std::vector<f16_t> bias;
   for (const float value : checkpoint.read_f32(name)) bias.push_back(f32_to_f16(value));
   if (std::any_of(bias.begin(), bias.end(), [](f16_t h) { return (h & 0x7c00) == 0x7c00; }))
@@ -97,7 +98,9 @@ QuantizedLinear decode_module(const io::Checkpoint& checkpoint, const QuantConfi
   refuse_other_layout(row, tensors, n, k, group);
   const std::string why = row.refusal(n, k, group);
   const std::vector<EncodedTensor> planned = why.empty() ? row.plan(n, k, group) : std::vector<EncodedTensor>{};
-  const auto source = [&](std::string_view suffix) { return suffix == "bias" ? nullptr : tensors.read(suffix, planned); };
+  const auto source = [&](std::string_view suffix) {
+    return suffix == "bias" ? nullptr : tensors.read(suffix, planned);
+  };
   QuantizedLinear w = row.decode(source, n, k, group);
   refuse_zero_filled(w);
   w.bias = read_bias(checkpoint, module, n);
@@ -114,8 +117,8 @@ int resolved_group(const QuantConfig& quant, int64_t k) {
   return quant.group_size == -1 ? static_cast<int>(k) : quant.group_size;
 }
 
-QuantizedLinear read_linear(const io::Checkpoint& checkpoint, const model::ModelConfig& config, const std::string& module,
-                            int64_t n, int64_t k) {
+QuantizedLinear read_linear(const io::Checkpoint& checkpoint, const model::ModelConfig& config,
+                            const std::string& module, int64_t n, int64_t k) {
   return with_context([&] { return "reading the quantized linear " + io::printable(module); },
                       [&] { return decode_module(checkpoint, config.quant, module, n, k); });
 }

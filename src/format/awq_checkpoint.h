@@ -16,8 +16,9 @@ bool is_quantized_module(const io::Checkpoint&, const std::string& module);
 // group_size of the configuration with -1 resolved to k.
 int resolved_group(const QuantConfig&, int64_t k);
 
-// The linear with its bias. Error(kBadInput) naming the module when a tensor is missing, has another dtype or shape than
-// quantization_config says, or holds scales that cannot be meant: NaN, infinite, all zero.
-QuantizedLinear read_linear(const io::Checkpoint&, const model::ModelConfig&, const std::string& module, int64_t n, int64_t k);
+// The linear with its bias. Error(kBadInput) naming the module when a tensor is missing, has another dtype or shape
+// than quantization_config says, or holds scales that cannot be meant: NaN, infinite, all zero.
+QuantizedLinear read_linear(const io::Checkpoint&, const model::ModelConfig&, const std::string& module, int64_t n,
+                            int64_t k);
 
 }  // namespace awq::format

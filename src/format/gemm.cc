@@ -37,8 +37,7 @@ std::string refusal(int64_t n, int64_t k, int group) {
 template <class Body>
 void for_each_tile(int64_t k, int64_t words, Body&& body) {
   for (int64_t w0 = 0; w0 < words; w0 += kTileWords)
-    for (int64_t k0 = 0; k0 < k; k0 += kTileK)
-      body(k0, std::min(kTileK, k - k0), w0, std::min(kTileWords, words - w0));
+    for (int64_t k0 = 0; k0 < k; k0 += kTileK) body(k0, std::min(kTileK, k - k0), w0, std::min(kTileWords, words - w0));
 }
 
 // codes (8 * words, k), a row an output feature -> out (k, words), and back. Used for q and for the zero points.
@@ -99,8 +98,9 @@ QuantizedLinear decode(const TensorSource& source, int64_t n, int64_t k, int gro
 
 }  // namespace
 
-constinit const LayoutRow kGemmRow = {Layout::kGemm, "gemm",
-                            "a row of words an input feature: every AWQ loader reads it (vLLM, SGLang, transformers)",
-                            plan, refusal, encode, decode};
+constinit const LayoutRow kGemmRow = {
+    Layout::kGemm, "gemm",  "a row of words an input feature: every AWQ loader reads it (vLLM, SGLang, transformers)",
+    plan,          refusal, encode,
+    decode};
 
 }  // namespace awq::format

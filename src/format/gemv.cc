@@ -76,8 +76,9 @@ QuantizedLinear decode(const TensorSource& source, int64_t n, int64_t k, int gro
 
 }  // namespace
 
-constinit const LayoutRow kGemvRow = {Layout::kGemv, "gemv",
-                            "a row of words an output feature, for one sequence at a time (AutoAWQ, GPTQModel)",
-                            plan, refusal, encode, decode};
+constinit const LayoutRow kGemvRow = {
+    Layout::kGemv, "gemv",  "a row of words an output feature, for one sequence at a time (AutoAWQ, GPTQModel)",
+    plan,          refusal, encode,
+    decode};
 
 }  // namespace awq::format

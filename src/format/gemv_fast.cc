@@ -72,8 +72,10 @@ void unpack(const EncodedTensor& in, QuantizedLinear& w) {
 f16_t encode_zero(f16_t scale, uint8_t zero) {
   const f16_t product = f32_to_f16(-(f16_to_f32(scale) * zero));
   if ((product & 0x7c00) == 0x7c00)
-    throw Error(ErrorKind::kBadInput, fmt::format("scale {} times zero point {} is beyond fp16, which gemv_fast stores it in: "
-                                                  "write gemm or gemv instead", f16_to_f32(scale), zero));
+    throw Error(ErrorKind::kBadInput,
+                fmt::format("scale {} times zero point {} is beyond fp16, which gemv_fast stores it in: "
+                            "write gemm or gemv instead",
+                            f16_to_f32(scale), zero));
   return product;
 }
 
@@ -82,8 +84,10 @@ uint8_t decode_zero(f16_t scale, f16_t offset, int64_t row) {
   if (s == 0 && o == 0) return 0;
   const float zero = -o / s, nearest = std::nearbyint(zero);
   if (std::abs(zero - nearest) <= kZeroTolerance && nearest >= 0 && nearest <= 15) return static_cast<uint8_t>(nearest);
-  throw Error(ErrorKind::kBadInput, fmt::format("qzeros holds {} for output feature {}, which is not -scale * zero with scale {} "
-                                                "and a zero point of 0 .. 15: the checkpoint is damaged", o, row, s));
+  throw Error(ErrorKind::kBadInput,
+              fmt::format("qzeros holds {} for output feature {}, which is not -scale * zero with scale {} "
+                          "and a zero point of 0 .. 15: the checkpoint is damaged",
+                          o, row, s));
 }
 
 std::vector<EncodedTensor> encode(const QuantizedLinear& w) {
@@ -118,8 +122,13 @@ QuantizedLinear decode(const TensorSource& source, int64_t n, int64_t k, int gro
 
 }  // namespace
 
-constinit const LayoutRow kGemvFastRow = {Layout::kGemvFast, "gemv_fast",
-                                "four output features interleaved, zero points as fp16 offsets (AutoAWQ, llm-awq kernels)",
-                                plan, refusal, encode, decode};
+constinit const LayoutRow kGemvFastRow = {
+    Layout::kGemvFast,
+    "gemv_fast",
+    "four output features interleaved, zero points as fp16 offsets (AutoAWQ, llm-awq kernels)",
+    plan,
+    refusal,
+    encode,
+    decode};
 
 }  // namespace awq::format

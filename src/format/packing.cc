@@ -43,8 +43,8 @@ void check_finite(std::span<const f16_t> values, std::string_view suffix, int64_
   const auto infinite_or_nan = [](f16_t h) { return (h & 0x7c00) == 0x7c00; };
   const auto found = std::find_if(values.begin(), values.end(), infinite_or_nan);
   if (found == values.end()) return;
-  bad(fmt::format("{} holds {} for output feature {}: the weights were damaged before or while they were quantized", suffix,
-                  f16_to_f32(*found), (found - values.begin()) / per_row));
+  bad(fmt::format("{} holds {} for output feature {}: the weights were damaged before or while they were quantized",
+                  suffix, f16_to_f32(*found), (found - values.begin()) / per_row));
 }
 
 }  // namespace
@@ -60,7 +60,8 @@ EncodedTensor zero_filled(const EncodedTensor& described) {
 }
 
 std::string size_refusal(int64_t n, int64_t k, int group) {
-  if (n < 1 || k < 1 || group < 1) return fmt::format("sizes must be positive, n = {}, k = {}, group = {}", n, k, group);
+  if (n < 1 || k < 1 || group < 1)
+    return fmt::format("sizes must be positive, n = {}, k = {}, group = {}", n, k, group);
   if (k % group != 0) return fmt::format("the group must divide k, k = {}, group = {}", k, group);
   return "";
 }
@@ -77,8 +78,9 @@ int64_t padded_groups(int64_t k, int group) {
 }
 
 std::string padded_group_refusal(std::string_view layout, int group) {
-  return padded_groups(group, group) != 0 ? ""
-                                          : fmt::format("{} needs a group of 32, 64 or at least 128, group = {}", layout, group);
+  return padded_groups(group, group) != 0
+             ? ""
+             : fmt::format("{} needs a group of 32, 64 or at least 128, group = {}", layout, group);
 }
 
 void check_encodable(const LayoutRow& row, const QuantizedLinear& w) {
@@ -93,8 +95,8 @@ void check_encodable(const LayoutRow& row, const QuantizedLinear& w) {
   check_finite(w.scales, "scales", w.groups());
 }
 
-std::vector<const EncodedTensor*> require_planned(const LayoutRow& row, const TensorSource& source, int64_t n, int64_t k,
-                                                  int group) {
+std::vector<const EncodedTensor*> require_planned(const LayoutRow& row, const TensorSource& source, int64_t n,
+                                                  int64_t k, int group) {
   if (const std::string why = row.refusal(n, k, group); !why.empty()) bad(why);
   std::vector<const EncodedTensor*> found;
   for (const EncodedTensor& planned : row.plan(n, k, group)) found.push_back(&require(source, planned));

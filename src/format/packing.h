@@ -26,8 +26,8 @@ std::string size_refusal(int64_t n, int64_t k, int group);
 // "" or "gemm needs n % 8 == 0, n = 100"; `what` is "n" or "k".
 std::string multiple_refusal(std::string_view layout, std::string_view what, int64_t size, int64_t step);
 
-// Columns of AutoAWQ's padded scales for gemv and gemv_fast, 8 * zw: its kernels read zero points in aligned int32 words,
-// for groups below 128 two or four words at a time. 0 for a group size that has no such rule.
+// Columns of AutoAWQ's padded scales for gemv and gemv_fast, 8 * zw: its kernels read zero points in aligned int32
+// words, for groups below 128 two or four words at a time. 0 for a group size that has no such rule.
 int64_t padded_groups(int64_t k, int group);
 std::string padded_group_refusal(std::string_view layout, int group);
 
@@ -36,7 +36,8 @@ void check_encodable(const LayoutRow& row, const QuantizedLinear&);
 
 // The planned tensors in order, or Error(kBadInput) when the layout cannot hold that size or a tensor is missing or
 // differs. Nothing is allocated from n, k and group before the tensors have agreed with them.
-std::vector<const EncodedTensor*> require_planned(const LayoutRow&, const TensorSource&, int64_t n, int64_t k, int group);
+std::vector<const EncodedTensor*> require_planned(const LayoutRow&, const TensorSource&, int64_t n, int64_t k,
+                                                  int group);
 QuantizedLinear sized_linear(int64_t n, int64_t k, int group);  // all arrays zero, no bias
 void append_bias(std::vector<EncodedTensor>&, const QuantizedLinear&);
 // Last step of every decode: the bias, where there is one; then NaN and infinity are refused.

@@ -10,12 +10,12 @@ namespace awq::format {
 // w[n][k] = (q[n][k] - zeros[n][g]) * scales[n][g],  g = k / group
 struct QuantizedLinear {
   int64_t n = 0, k = 0;
-  int group = 128;                // > 0, divides k
+  int group = 128;  // > 0, divides k
   int bits = 4;
-  std::vector<uint8_t> q;         // (n, k), 0 .. 2^bits - 1, one code a byte
-  std::vector<f16_t> scales;      // (n, k / group)
-  std::vector<uint8_t> zeros;     // (n, k / group), 0 .. 2^bits - 1
-  std::vector<f16_t> bias;        // (n) or empty
+  std::vector<uint8_t> q;      // (n, k), 0 .. 2^bits - 1, one code a byte
+  std::vector<f16_t> scales;   // (n, k / group)
+  std::vector<uint8_t> zeros;  // (n, k / group), 0 .. 2^bits - 1
+  std::vector<f16_t> bias;     // (n) or empty
 
   int64_t groups() const { return k / group; }
   float dequantized(int64_t row, int64_t col) const {

@@ -14,28 +14,29 @@
 namespace awq::format {
 
 struct EncodedTensor {
-  std::string suffix;            // "qweight": the tensor is "<module>.qweight"
+  std::string suffix;  // "qweight": the tensor is "<module>.qweight"
   Dtype dtype = Dtype::kI32;
   std::vector<int64_t> shape;
   std::vector<std::byte> bytes;  // empty where only dtype and shape were asked for
 };
 
-// Gives decode() the tensors of one module; returns nullptr when there is none of that suffix. What it points to must live
-// until decode() has returned.
+// Gives decode() the tensors of one module; returns nullptr when there is none of that suffix. What it points to must
+// live until decode() has returned.
 using TensorSource = std::function<const EncodedTensor*(std::string_view suffix)>;
 
 struct LayoutRow {
   Layout layout;
-  std::string_view name;         // "gemm": as in quantization_config.version
-  std::string_view what;         // one line for --help and `awq inspect`
+  std::string_view name;  // "gemm": as in quantization_config.version
+  std::string_view what;  // one line for --help and `awq inspect`
   // Tensors and shapes for a linear of that size, without data: for planning. Bias, where present, is not listed.
   std::vector<EncodedTensor> (*plan)(int64_t n, int64_t k, int group);
   // "" when a linear of that size can be written, else the reason with the numbers.
   std::string (*refusal)(int64_t n, int64_t k, int group);
   // The planned tensors in order, then "bias" where there is one.
   std::vector<EncodedTensor> (*encode)(const QuantizedLinear&);
-  // Error(kBadInput) when tensors are missing, of the wrong dtype, their shapes contradict n, k and group, or a scale or
-  // bias is NaN or infinite. A scale of 0 is read as it is; gemv_fast then has no zero point to give back and says 0.
+  // Error(kBadInput) when tensors are missing, of the wrong dtype, their shapes contradict n, k and group, or a scale
+  // or bias is NaN or infinite. A scale of 0 is read as it is; gemv_fast then has no zero point to give back and says
+  // 0.
   QuantizedLinear (*decode)(const TensorSource&, int64_t n, int64_t k, int group);
 };
 

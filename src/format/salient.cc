@@ -13,8 +13,9 @@ namespace awq::format {
 namespace {
 
 [[noreturn]] void bad(const io::SafetensorsFile& file, const std::string& tensor, const std::string& what) {
-  throw Error(ErrorKind::kBadInput, fmt::format("{}: tensor {} {}; quantize again with --keep-fp16, or run without the file",
-                                                file.path().string(), tensor, what));
+  throw Error(ErrorKind::kBadInput,
+              fmt::format("{}: tensor {} {}; quantize again with --keep-fp16, or run without the file",
+                          file.path().string(), tensor, what));
 }
 
 void check(const io::SafetensorsFile& file, const io::TensorInfo& t, Dtype dtype, const std::vector<int64_t>& shape) {
@@ -24,7 +25,8 @@ void check(const io::SafetensorsFile& file, const io::TensorInfo& t, Dtype dtype
     bad(file, t.name, fmt::format("has shape [{}], [{}] is needed", fmt::join(t.shape, ", "), fmt::join(shape, ", ")));
 }
 
-void check_index(const io::SafetensorsFile& file, const std::string& tensor, std::span<const int32_t> index, int64_t k) {
+void check_index(const io::SafetensorsFile& file, const std::string& tensor, std::span<const int32_t> index,
+                 int64_t k) {
   if (std::adjacent_find(index.begin(), index.end(), std::greater_equal<>()) != index.end())
     bad(file, tensor, "is not ascending");
   if (!index.empty() && (index.front() < 0 || index.back() >= k))
@@ -41,7 +43,8 @@ SalientColumns read_salient(const io::SafetensorsFile& file, const std::string& 
   if (index == nullptr || delta == nullptr) bad(file, index ? delta_name : index_name, "is missing");
 
   if (index->shape.size() != 1 || index->shape[0] > k)
-    bad(file, index_name, fmt::format("has shape [{}], at most {} channels are possible", fmt::join(index->shape, ", "), k));
+    bad(file, index_name,
+        fmt::format("has shape [{}], at most {} channels are possible", fmt::join(index->shape, ", "), k));
   const int64_t count = index->shape[0];
   check(file, *index, Dtype::kI32, {count});
   check(file, *delta, Dtype::kF16, {count, n});
@@ -53,7 +56,8 @@ SalientColumns read_salient(const io::SafetensorsFile& file, const std::string& 
   file.read(*delta, 0, std::as_writable_bytes(std::span(columns.delta)));
   check_index(file, index_name, columns.index, k);
   const auto infinite_or_nan = [](f16_t h) { return (h & 0x7c00) == 0x7c00; };
-  if (std::any_of(columns.delta.begin(), columns.delta.end(), infinite_or_nan)) bad(file, delta_name, "holds NaN or infinity");
+  if (std::any_of(columns.delta.begin(), columns.delta.end(), infinite_or_nan))
+    bad(file, delta_name, "holds NaN or infinity");
   return columns;
 }
 

@@ -1,5 +1,5 @@
-// The fp16 correction of --keep-fp16: a side file `awq_salient.safetensors` that no index names, so that other loaders do
-// not see it. For each linear: the salient input channels and, for those, original minus dequantized weight.
+// The fp16 correction of --keep-fp16: a side file `awq_salient.safetensors` that no index names, so that other loaders
+// do not see it. For each linear: the salient input channels and, for those, original minus dequantized weight.
 //
 //   <module>.salient_index   I32 (c)      ascending channel numbers
 //   <module>.salient_delta   F16 (c, n)   y += x[index] . delta
@@ -22,7 +22,8 @@ struct SalientColumns {
   bool empty() const { return index.empty(); }
 };
 
-// Error(kBadInput) when indices are out of range or not ascending, or shapes contradict n and k. Empty when the module has none.
+// Error(kBadInput) when indices are out of range or not ascending, or shapes contradict n and k. Empty when the module
+// has none.
 SalientColumns read_salient(const io::SafetensorsFile&, const std::string& module, int64_t n, int64_t k);
 std::vector<io::TensorSpec> salient_specs(const std::string& module, int64_t count, int64_t n);
 

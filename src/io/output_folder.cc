@@ -44,7 +44,8 @@ fs::path resolved(const fs::path& p) {
   fs::path real = fs::weakly_canonical(p.is_absolute() ? p : fs::current_path(error) / p, error);
   if (error) throw Error(ErrorKind::kUsage, fmt::format("output {}: {}", p.string(), error.message()));
   if (real.filename().empty()) real = real.parent_path();  // "out/"
-  if (real.filename().empty()) throw Error(ErrorKind::kUsage, fmt::format("output {}: name a folder to create", p.string()));
+  if (real.filename().empty())
+    throw Error(ErrorKind::kUsage, fmt::format("output {}: name a folder to create", p.string()));
   return real;
 }
 
@@ -62,8 +63,9 @@ void refuse_overlap(const fs::path& output, const fs::path& input) {
   if (input.empty()) return;
   const fs::path source = resolved(input);
   if (at_or_above(source, output))
-    throw Error(ErrorKind::kUsage, fmt::format("output {} is the input folder or lies inside it: choose a folder outside {}",
-                                               output.string(), source.string()));
+    throw Error(ErrorKind::kUsage,
+                fmt::format("output {} is the input folder or lies inside it: choose a folder outside {}",
+                            output.string(), source.string()));
   if (at_or_above(output, source))
     throw Error(ErrorKind::kUsage, fmt::format("input {} lies inside output {}: choose another output folder",
                                                source.string(), output.string()));
@@ -75,16 +77,19 @@ void refuse_existing(const fs::path& output, bool force) {
   if (status.type() == fs::file_type::not_found) return;
   if (error) fail(output, "cannot be examined", error.value());
   if (status.type() != fs::file_type::directory)
-    throw Error(ErrorKind::kExists, fmt::format("output {} exists and is not a folder: choose another name", output.string()));
+    throw Error(ErrorKind::kExists,
+                fmt::format("output {} exists and is not a folder: choose another name", output.string()));
   const bool empty = fs::is_empty(output, error);
   if (error) fail(output, "cannot be read", error.value());
   if (empty) return;
   if (!fs::exists(output / "config.json", error))  // --force must not be able to take a home folder away
-    throw Error(ErrorKind::kExists, fmt::format("output {} exists, is not empty and is not a checkpoint (no config.json): "
-                                                "choose another name", output.string()));
+    throw Error(ErrorKind::kExists,
+                fmt::format("output {} exists, is not empty and is not a checkpoint (no config.json): "
+                            "choose another name",
+                            output.string()));
   if (!force)
-    throw Error(ErrorKind::kExists, fmt::format("output {} exists: choose another name, or replace it with --force",
-                                                output.string()));
+    throw Error(ErrorKind::kExists,
+                fmt::format("output {} exists: choose another name, or replace it with --force", output.string()));
 }
 
 void check_parent(const fs::path& output) {
@@ -93,7 +98,8 @@ void check_parent(const fs::path& output) {
   if (!fs::is_directory(parent, error))
     throw Error(ErrorKind::kUsage,
                 fmt::format("output {}: folder {} does not exist: create it first", output.string(), parent.string()));
-  if (::access(parent.c_str(), W_OK | X_OK) != 0) fail(parent, "the output cannot be created in this folder", errno);
+  if (::faccessat(AT_FDCWD, parent.c_str(), W_OK | X_OK, AT_EACCESS) != 0)
+    fail(parent, "the output cannot be created in this folder", errno);
 }
 
 void check(const fs::path& output, const fs::path& input, bool force) {
@@ -173,11 +179,13 @@ OutputFolder::OutputFolder(const fs::path& final_path, const fs::path& input, bo
   partial_ = final_.parent_path() / fmt::format(".{}.partial-{}", final_.filename().string(), ::getpid());
   if (::mkdir(partial_.c_str(), 0777) != 0) {
     if (errno == EEXIST)
-      throw Error(ErrorKind::kExists, fmt::format("{} exists: another run is writing {}", partial_.string(), final_.string()));
+      throw Error(ErrorKind::kExists,
+                  fmt::format("{} exists: another run is writing {}", partial_.string(), final_.string()));
     fail(partial_, "cannot be created", errno);
   }
   lock_ = open_folder(partial_);
-  if (lock_ >= 0) ::flock(lock_, LOCK_EX | LOCK_NB);  // refused by some network file systems; then nothing is cleaned up
+  if (lock_ >= 0)
+    ::flock(lock_, LOCK_EX | LOCK_NB);  // refused by some network file systems; then nothing is cleaned up
 }
 
 OutputFolder::~OutputFolder() {

@@ -10,9 +10,10 @@ namespace awq::io {
 class OutputFolder {
  public:
   // Checks everything that can be checked before work begins, then creates the partial folder.
-  // Error(kUsage) when the output is the input folder, lies inside it, or contains it (by identity, not by name); when the
-  // parent is missing. Error(kExists) when there is something under the final name: an empty folder is taken, a checkpoint
-  // only with `force`, anything else never. `input` may be empty. Partial folders of dead processes are removed.
+  // Error(kUsage) when the output is the input folder, lies inside it, or contains it (by identity, not by name); when
+  // the parent is missing. Error(kExists) when there is something under the final name: an empty folder is taken, a
+  // checkpoint only with `force`, anything else never. `input` may be empty. Partial folders of dead processes are
+  // removed.
   OutputFolder(const std::filesystem::path& final_path, const std::filesystem::path& input, bool force);
   ~OutputFolder();  // without commit(): the partial folder is removed
   OutputFolder(const OutputFolder&) = delete;
@@ -21,7 +22,8 @@ class OutputFolder {
   const std::filesystem::path& path() const { return partial_; }  // write here
   const std::filesystem::path& final_path() const { return final_; }
 
-  // Makes the content durable and renames. With `force` the old folder is swapped out in the same step and then removed.
+  // Makes the content durable and renames. With `force` the old folder is swapped out in the same step and then
+  // removed.
   void commit();
 
  private:

@@ -22,7 +22,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Size { int64_t n, k; };
+struct Size {
+  int64_t n, k;
+};
 using Modules = std::map<std::string, Size, std::less<>>;  // the packed linears, by full name
 
 // Files of ours beside the weights that stay true when only the layout changes.
@@ -34,7 +36,8 @@ Modules packed_modules(const io::Checkpoint& checkpoint, const model::ModelConfi
   Modules modules;
   for (int64_t layer = 0; layer < config.layers; ++layer)
     for (const model::LinearShape& linear : model::block_linears(config))
-      if (const std::string module = model::block_prefix(layer) + linear.name; format::is_quantized_module(checkpoint, module))
+      if (const std::string module = model::block_prefix(layer) + linear.name;
+          format::is_quantized_module(checkpoint, module))
         modules[module] = {linear.n, linear.k};
   return modules;
 }
@@ -68,8 +71,13 @@ class Conversion {
   void write(const fs::path& folder);
   uint64_t bytes_out() const { return bytes_out_; }
   ConvertReport report() const {
-    return {.out = options_.out, .from = config_.quant.version, .to = options_.to, .linears = static_cast<int64_t>(modules_.size()),
-            .bytes_in = checkpoint_.total_bytes(), .bytes_out = bytes_out_, .seconds = 0};
+    return {.out = options_.out,
+            .from = config_.quant.version,
+            .to = options_.to,
+            .linears = static_cast<int64_t>(modules_.size()),
+            .bytes_in = checkpoint_.total_bytes(),
+            .bytes_out = bytes_out_,
+            .seconds = 0};
   }
 
  private:
@@ -88,16 +96,18 @@ class Conversion {
   Modules modules_;
   std::vector<OutputTensor> tensors_;
   uint64_t bytes_out_ = 0, bytes_done_ = 0;
-  std::string encoded_module_;                   // whose tensors are in encoded_
+  std::string encoded_module_;  // whose tensors are in encoded_
   std::vector<format::EncodedTensor> encoded_;
   std::vector<std::byte> copied_;
 };
 
 void Conversion::refuse_input() const {
   const std::string folder = io::printable(checkpoint_.folder().native());
-  if (!config_.quantized) bad(fmt::format("{} is not quantized: make an AWQ checkpoint of it with awq quantize", folder));
+  if (!config_.quantized)
+    bad(fmt::format("{} is not quantized: make an AWQ checkpoint of it with awq quantize", folder));
   if (config_.quant.version == options_.to)
-    throw Error(ErrorKind::kUsage, fmt::format("{} is in layout {} already: there is nothing to convert", folder, to_.name));
+    throw Error(ErrorKind::kUsage,
+                fmt::format("{} is in layout {} already: there is nothing to convert", folder, to_.name));
 }
 
 // The order of the input's tensors is kept, so that going back gives the same bytes.
@@ -114,7 +124,9 @@ void Conversion::plan() {
                       io::printable(module)));
     } else {
       const io::TensorInfo& info = checkpoint_.info(name);
-      if (!info.known) bad(fmt::format("tensor {} has dtype {}, which is not known", io::printable(name), io::printable(info.dtype_text)));
+      if (!info.known)
+        bad(fmt::format("tensor {} has dtype {}, which is not known", io::printable(name),
+                        io::printable(info.dtype_text)));
       tensors_.push_back({{.name = name, .dtype = info.dtype, .shape = info.shape}, "", 0});
     }
   }
@@ -146,7 +158,8 @@ std::span<const std::byte> Conversion::bytes_of(const OutputTensor& t) {
 void Conversion::begin(const OutputTensor& t) {
   if (options_.stop && options_.stop->load() != 0)
     throw Error(ErrorKind::kInterrupted, "stopped before the conversion was complete; nothing was written");
-  if (options_.progress) options_.progress({.tensor = t.spec.name, .bytes_done = bytes_done_, .bytes_total = bytes_out_});
+  if (options_.progress)
+    options_.progress({.tensor = t.spec.name, .bytes_done = bytes_done_, .bytes_total = bytes_out_});
   bytes_done_ += t.spec.bytes();
 }
 
@@ -182,8 +195,9 @@ void Conversion::write(const fs::path& folder) {
 
 void check_room(const fs::path& folder, uint64_t bytes) {
   if (const uint64_t room = io::free_disk_bytes(folder); room < bytes)
-    throw Error(ErrorKind::kNoRoom, fmt::format("{} has {:.1f} GB free, the checkpoint needs {:.1f} GB", folder.string(),
-                                                static_cast<double>(room) / 1e9, static_cast<double>(bytes) / 1e9));
+    throw Error(ErrorKind::kNoRoom,
+                fmt::format("{} has {:.1f} GB free, the checkpoint needs {:.1f} GB", folder.string(),
+                            static_cast<double>(room) / 1e9, static_cast<double>(bytes) / 1e9));
 }
 
 }  // namespace

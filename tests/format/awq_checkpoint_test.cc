@@ -79,8 +79,9 @@ TEST_P(ReadLinear, NamesTheLayoutThatTheTensorsAreReallyIn) {
       read_linear(checkpoint, config_of(checkpoint), kDown, 128, 192);
       ADD_FAILURE() << "was accepted";
     } catch (const Error& e) {
-      EXPECT_THAT(e.what(), AllOf(HasSubstr(std::string("set its \"version\" to \"") + std::string(GetParam().name) + '"'),
-                                  HasSubstr(kDown)));
+      EXPECT_THAT(e.what(),
+                  AllOf(HasSubstr(std::string("set its \"version\" to \"") + std::string(GetParam().name) + '"'),
+                        HasSubstr(kDown)));
     }
   }
 }
@@ -97,17 +98,22 @@ TEST(ReadLinearRefuses, MissingTensors) {
 }
 
 TEST(ReadLinearRefuses, WrongDtypeAndShape) {
-  EXPECT_THAT(refusal_after("scales", [](EncodedTensor& t) { t.dtype = Dtype::kBF16; }), HasSubstr("scales has dtype BF16"));
-  EXPECT_THAT(refusal_after("qweight", [](EncodedTensor& t) { t.dtype = Dtype::kF32; }), HasSubstr("qweight has dtype F32"));
+  EXPECT_THAT(refusal_after("scales", [](EncodedTensor& t) { t.dtype = Dtype::kBF16; }),
+              HasSubstr("scales has dtype BF16"));
+  EXPECT_THAT(refusal_after("qweight", [](EncodedTensor& t) { t.dtype = Dtype::kF32; }),
+              HasSubstr("qweight has dtype F32"));
   EXPECT_THAT(refusal_after("qzeros", [](EncodedTensor& t) { std::swap(t.shape[0], t.shape[1]); }),
               AllOf(HasSubstr("qzeros has shape [16, 3]"), HasSubstr("[3, 16] is needed")));
 }
 
 TEST(ReadLinearRefuses, ScalesThatCannotBeMeant) {
-  EXPECT_THAT(refusal_after("scales", [](EncodedTensor& t) { store<f16_t>(t, 5, 0x7e00); }), HasSubstr("scales holds nan"));
-  EXPECT_THAT(refusal_after("scales", [](EncodedTensor& t) { store<f16_t>(t, 5, 0xfc00); }), HasSubstr("scales holds -inf"));
-  EXPECT_THAT(refusal_after("scales", [](EncodedTensor& t) { std::fill(t.bytes.begin(), t.bytes.end(), std::byte{0}); }),
-              HasSubstr("every scale is 0"));
+  EXPECT_THAT(refusal_after("scales", [](EncodedTensor& t) { store<f16_t>(t, 5, 0x7e00); }),
+              HasSubstr("scales holds nan"));
+  EXPECT_THAT(refusal_after("scales", [](EncodedTensor& t) { store<f16_t>(t, 5, 0xfc00); }),
+              HasSubstr("scales holds -inf"));
+  EXPECT_THAT(
+      refusal_after("scales", [](EncodedTensor& t) { std::fill(t.bytes.begin(), t.bytes.end(), std::byte{0}); }),
+      HasSubstr("every scale is 0"));
 }
 
 TEST(ReadLinearRefuses, AGroupThatDoesNotFit) {

@@ -46,7 +46,8 @@ TEST_P(EveryLayoutRefuses, WrongDtypeShapeOrSizeByName) {
   for (EncodedTensor& t : tensors_) {
     const EncodedTensor good = t;
     t.dtype = Dtype::kF32;
-    EXPECT_THAT(decode(), AllOf(HasSubstr(t.suffix + " has dtype F32"), HasSubstr(std::string(dtype_name(good.dtype)))));
+    EXPECT_THAT(decode(),
+                AllOf(HasSubstr(t.suffix + " has dtype F32"), HasSubstr(std::string(dtype_name(good.dtype)))));
     t = good;
     t.shape.back() += 8;
     EXPECT_THAT(decode(), AllOf(HasSubstr(t.suffix), HasSubstr("shape")));
@@ -121,8 +122,11 @@ TEST(QuantizationConfigJson, HasAutoAwqsKeysOnly) {
   EXPECT_EQ(quantization_config_json({}),
             "{\n  \"quant_method\": \"awq\",\n  \"bits\": 4,\n  \"group_size\": 128,\n  \"zero_point\": true,\n"
             "  \"version\": \"gemm\",\n  \"modules_to_not_convert\": null\n}");
-  const std::string json = quantization_config_json({.bits = 4, .group_size = 64, .zero_point = false,
-                                                     .version = Layout::kGemvFast, .modules_to_not_convert = {"a\"b"}});
+  const std::string json = quantization_config_json({.bits = 4,
+                                                     .group_size = 64,
+                                                     .zero_point = false,
+                                                     .version = Layout::kGemvFast,
+                                                     .modules_to_not_convert = {"a\"b"}});
   EXPECT_THAT(json, AllOf(HasSubstr("\"group_size\": 64"), HasSubstr("\"zero_point\": true"),
                           HasSubstr("\"version\": \"gemv_fast\""), HasSubstr("\"a\\\"b\"")));
 }

@@ -81,8 +81,8 @@ TEST(Layouts, RoundTripThroughEachOtherIsByteIdentical) {
   for (size_t i = 0; i < before.size(); ++i) EXPECT_EQ(before[i].bytes, after[i].bytes) << before[i].suffix;
 }
 
-// All 2 x 31 x 1024 finite scales times all 16 zero points: subnormals, negative scales, products that round and products
-// that are subnormal. Where the product leaves fp16 the layout must refuse instead.
+// All 2 x 31 x 1024 finite scales times all 16 zero points: subnormals, negative scales, products that round and
+// products that are subnormal. Where the product leaves fp16 the layout must refuse instead.
 TEST(GemvFastZeroPoints, ComeBackForEveryFiniteScale) {
   constexpr int64_t kN = 16;  // one output feature a zero point
   QuantizedLinear w = linear_of(kN, 64, 64, [](int64_t, int64_t) { return 0; });

@@ -29,8 +29,8 @@ TEST(GemmWords, OrderOfTheNibbles) {
 
 TEST(GemmWords, LinearRamp) {
   const auto tensors = kGemmRow.encode(linear_of(8, 8, 8, example_b));
-  EXPECT_THAT(words_of<uint32_t>(tensors[0]), ElementsAre(0x60A43D71u, 0xB5F982C6u, 0x0A4ED71Bu, 0x5F932C60u, 0xA4E871B5u,
-                                                          0xF93DC60Au, 0x4E821B5Fu, 0x93D760A4u));
+  EXPECT_THAT(words_of<uint32_t>(tensors[0]), ElementsAre(0x60A43D71u, 0xB5F982C6u, 0x0A4ED71Bu, 0x5F932C60u,
+                                                          0xA4E871B5u, 0xF93DC60Au, 0x4E821B5Fu, 0x93D760A4u));
   EXPECT_EQ(words_of<int32_t>(tensors[0])[0], 1621376369);
   EXPECT_EQ(words_of<int32_t>(tensors[0])[1], -1241939258);
 }
@@ -71,7 +71,11 @@ TEST(GemvWords, ZeroPointsArePaddedWithZero) {
   EXPECT_THAT(words_of<f16_t>(tensors[2]), ElementsAre(half, half, half, 0, 0, 0, 0, 0));
 }
 
-struct Padding { int64_t k; int group; int64_t groups, zero_words, scale_columns; };
+struct Padding {
+  int64_t k;
+  int group;
+  int64_t groups, zero_words, scale_columns;
+};
 constexpr Padding kPaddings[] = {{4096, 128, 32, 4, 32},     {11008, 128, 86, 11, 88}, {13824, 128, 108, 14, 112},
                                  {18944, 128, 148, 19, 152}, {4096, 64, 64, 8, 64},    {11008, 64, 172, 22, 176},
                                  {4096, 32, 128, 16, 128}};
@@ -117,8 +121,8 @@ TEST(GemvFastWords, EveryTermDiffers) {
 
 TEST(GemvFastWords, ZeroPointsAreFp16Offsets) {
   QuantizedLinear w = linear_of(8, 128, 64, [](int64_t, int64_t) { return 0; });
-  w.scales[0] = 0x2400, w.zeros[0] = 9;              // row 0, group 0: 2^-6 * 9
-  w.scales[1] = f32_to_f16(0.0123f), w.zeros[1] = 7; // row 0, group 1
+  w.scales[0] = 0x2400, w.zeros[0] = 9;               // row 0, group 0: 2^-6 * 9
+  w.scales[1] = f32_to_f16(0.0123f), w.zeros[1] = 7;  // row 0, group 1
   EXPECT_EQ(w.scales[1], 0x224C);
   const auto tensors = kGemvFastRow.encode(w);
   const auto offsets = words_of<uint16_t>(tensors[1]), scales = words_of<uint16_t>(tensors[2]);  // (16, 8)

@@ -44,7 +44,10 @@ std::vector<Word> words_of(const EncodedTensor& t) {
   return words;
 }
 
-struct Size { int64_t n, k; int group; };
+struct Size {
+  int64_t n, k;
+  int group;
+};
 inline std::ostream& operator<<(std::ostream& out, const Size& s) {
   return out << "n=" << s.n << " k=" << s.k << " group=" << s.group;
 }

@@ -20,7 +20,8 @@ struct SideFile {
   void write(const std::filesystem::path& path) const {
     io::SafetensorsWriter writer(path, specs);
     for (const io::TensorSpec& spec : specs) {
-      const auto bytes = spec.name == "m.salient_index" ? std::as_bytes(std::span(index)) : std::as_bytes(std::span(delta));
+      const auto bytes =
+          spec.name == "m.salient_index" ? std::as_bytes(std::span(index)) : std::as_bytes(std::span(delta));
       writer.write(bytes.first(spec.bytes()));
     }
     writer.commit();

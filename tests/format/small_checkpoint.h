@@ -11,9 +11,9 @@
 
 #include "awq/config.h"
 #include "format/layouts.h"
+#include "format/packing.h"
 #include "io/json.h"
 #include "io/safetensors.h"
-#include "format/packing.h"
 #include "linear_cases.h"
 #include "model/architectures.h"
 
@@ -47,7 +47,8 @@ inline constexpr const char* kSmallConfig = R"({
 })";
 
 struct SmallCheckpoint {
-  QuantConfig quant{.bits = 4, .group_size = 64, .zero_point = true, .version = Layout::kGemm, .modules_to_not_convert = {}};
+  QuantConfig quant{
+      .bits = 4, .group_size = 64, .zero_point = true, .version = Layout::kGemm, .modules_to_not_convert = {}};
   uint64_t max_shard_bytes = uint64_t{1} << 30;
   std::map<std::string, QuantizedLinear> linears;  // by module
   // Changes tensors of a module before they are written; may erase some.
@@ -64,7 +65,8 @@ struct SmallCheckpoint {
   void write(const std::filesystem::path& folder) const {
     std::vector<io::TensorSpec> specs;
     std::map<std::string, std::vector<std::byte>> data;
-    const auto add = [&](const std::string& name, Dtype dtype, std::vector<int64_t> shape, std::vector<std::byte> bytes) {
+    const auto add = [&](const std::string& name, Dtype dtype, std::vector<int64_t> shape,
+                         std::vector<std::byte> bytes) {
       specs.push_back({.name = name, .dtype = dtype, .shape = std::move(shape)});
       data[name] = std::move(bytes);
     };

@@ -21,7 +21,8 @@ using testing::IsEmpty;
 
 std::map<std::string, std::string> contents(const fs::path& folder) {
   std::map<std::string, std::string> files;
-  for (const auto& entry : fs::directory_iterator(folder)) files[entry.path().filename()] = format::get_file(entry.path());
+  for (const auto& entry : fs::directory_iterator(folder))
+    files[entry.path().filename()] = format::get_file(entry.path());
   return files;
 }
 
@@ -70,7 +71,8 @@ TEST_F(Convert, RoundTripOfEveryLayoutIsByteIdentical) {
       io::write_file(folder / "0/tokenizer.json", "{}");
       io::write_file(folder / "0" / format::kSalientFile, "copied, whatever it holds");
       for (size_t i = 0; i < kCycle.size(); ++i) {
-        ConvertOptions options = to(kCycle[(start + i + 1) % 3], folder / std::to_string(i), folder / std::to_string(i + 1));
+        ConvertOptions options =
+            to(kCycle[(start + i + 1) % 3], folder / std::to_string(i), folder / std::to_string(i + 1));
         options.max_shard_bytes = shard;
         EXPECT_EQ(convert(options).linears, 14);
       }
@@ -157,7 +159,8 @@ TEST_F(Convert, RefusesBeforeWritingWhatTheLayoutCannotHold) {
 TEST_F(Convert, RefusesAPackedTensorItHasNoSizeFor) {
   SmallCheckpoint small;
   small.linears["lm_head"] = format::random_linear(32, 128, 64, false, 9);
-  EXPECT_THAT(refused(to(Layout::kGemv, write(small), folder_ / "out"), ErrorKind::kBadInput), HasSubstr("'lm_head' is packed"));
+  EXPECT_THAT(refused(to(Layout::kGemv, write(small), folder_ / "out"), ErrorKind::kBadInput),
+              HasSubstr("'lm_head' is packed"));
 }
 
 TEST_F(Convert, ModulesLeftInFloatAreCopied) {

@@ -59,7 +59,8 @@ TEST(InjectOutliers, ChoosesItsShareOfEachNormAndRecordsIt) {
   EXPECT_EQ(format::get_file(folder / "out/tokenizer.json"), format::get_file(kDemo / "tokenizer.json"));
 }
 
-// What a linear adds up is norm[c] * x[c] * w[n][c]; with the same norm[c] * w[n][c] in every place it adds up the same.
+// What a linear adds up is norm[c] * x[c] * w[n][c]; with the same norm[c] * w[n][c] in every place it adds up the
+// same.
 TEST(InjectOutliers, LeavesEveryProductAsItWas) {
   TempFolder folder;
   const Channels channels = inject_outliers(into(folder / "out"));
@@ -124,8 +125,10 @@ TEST(InjectOutliers, RefusesAWeightThatCannotBeScaledExactly) {
   TempFolder folder;
   const model::ModelConfig config = model::parse_config(format::kSmallConfig, "config.json");
   std::vector<io::TensorSpec> specs;
-  for (const auto& needs : {model::outer_tensors(config), model::block_tensors(config, 0), model::block_tensors(config, 1)})
-    for (const model::TensorNeed& need : needs) specs.push_back({.name = need.name, .dtype = Dtype::kF16, .shape = need.shape});
+  for (const auto& needs :
+       {model::outer_tensors(config), model::block_tensors(config, 0), model::block_tensors(config, 1)})
+    for (const model::TensorNeed& need : needs)
+      specs.push_back({.name = need.name, .dtype = Dtype::kF16, .shape = need.shape});
   fs::create_directory(folder / "in");
   io::SafetensorsWriter writer(folder / "in/model.safetensors", specs);
   for (const io::TensorSpec& spec : specs) {

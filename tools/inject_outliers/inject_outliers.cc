@@ -56,7 +56,8 @@ constexpr FloatRow kFloats[] = {float_row<bf16_t, bf16_to_f32, f32_to_bf16>(Dtyp
 const FloatRow& float_row_of(const io::TensorInfo& t) {
   for (const FloatRow& row : kFloats)
     if (t.known && row.dtype == t.dtype) return row;
-  throw Error(ErrorKind::kBadInput, fmt::format("{} has dtype {}: give a checkpoint in BF16, F16 or F32", t.name, t.dtype_text));
+  throw Error(ErrorKind::kBadInput,
+              fmt::format("{} has dtype {}: give a checkpoint in BF16, F16 or F32", t.name, t.dtype_text));
 }
 
 void scale(const io::TensorInfo& t, const Scaling& scaling, std::span<std::byte> data) {
@@ -68,8 +69,9 @@ void scale(const io::TensorInfo& t, const Scaling& scaling, std::span<std::byte>
       const float before = row.load(at);
       row.store(at, before * scaling.factor);
       if (row.load(at) / scaling.factor != before)
-        throw Error(ErrorKind::kBadInput, fmt::format("{} holds {}, which times {} is not exact in {}: choose a factor nearer to 1",
-                                                      t.name, before, scaling.factor, t.dtype_text));
+        throw Error(ErrorKind::kBadInput,
+                    fmt::format("{} holds {}, which times {} is not exact in {}: choose a factor nearer to 1", t.name,
+                                before, scaling.factor, t.dtype_text));
     }
 }
 
@@ -96,7 +98,8 @@ Scalings plan(const model::ModelConfig& config, const InjectOptions& options, Ch
       const std::vector<int64_t>& chosen = channels[norm] = choose(norm, config.hidden, options);
       scalings[norm + ".weight"] = {&chosen, static_cast<float>(options.factor)};
       for (const std::string_view linear : group.linears)
-        if (!linear.empty()) scalings[prefix + std::string(linear) + ".weight"] = {&chosen, 1.f / static_cast<float>(options.factor)};
+        if (!linear.empty())
+          scalings[prefix + std::string(linear) + ".weight"] = {&chosen, 1.f / static_cast<float>(options.factor)};
     }
   return scalings;
 }
@@ -106,7 +109,8 @@ void check_shapes(const io::Checkpoint& checkpoint, const Scalings& scalings, in
     const io::TensorInfo& t = checkpoint.info(name);
     float_row_of(t);
     if (t.shape.empty() || t.shape.size() > 2 || t.shape.back() != hidden)
-      throw Error(ErrorKind::kBadInput, fmt::format("{} does not have {} columns, the hidden size in config.json", name, hidden));
+      throw Error(ErrorKind::kBadInput,
+                  fmt::format("{} does not have {} columns, the hidden size in config.json", name, hidden));
   }
 }
 
@@ -134,16 +138,18 @@ void write_weights(const io::Checkpoint& checkpoint, const Scalings& scalings, c
 }
 
 std::string record(const InjectOptions& options, const Channels& channels) {
-  const nlohmann::ordered_json json = {{"fraction", options.fraction}, {"factor", options.factor}, {"seed", options.seed},
-                                       {"channels", channels}};
+  const nlohmann::ordered_json json = {
+      {"fraction", options.fraction}, {"factor", options.factor}, {"seed", options.seed}, {"channels", channels}};
   return json.dump(1) + "\n";
 }
 
 void check(const InjectOptions& options) {
   if (options.factor < 2 || !std::has_single_bit(static_cast<unsigned>(options.factor)))
-    throw Error(ErrorKind::kUsage, fmt::format("the factor must be a power of two from 2 on, it is {}", options.factor));
+    throw Error(ErrorKind::kUsage,
+                fmt::format("the factor must be a power of two from 2 on, it is {}", options.factor));
   if (!(options.fraction > 0 && options.fraction <= 1))
-    throw Error(ErrorKind::kUsage, fmt::format("the fraction must be above 0 and at most 1, it is {}", options.fraction));
+    throw Error(ErrorKind::kUsage,
+                fmt::format("the fraction must be above 0 and at most 1, it is {}", options.fraction));
 }
 
 }  // namespace

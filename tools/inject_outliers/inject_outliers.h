@@ -1,7 +1,7 @@
 // Gives a small model the outlier channels of a large one without changing what it computes: a few channels of a norm's
-// weight times 2^p, the matching input columns of the linears that read the norm times 2^-p. Products of the two are the
-// same numbers bit for bit, because powers of two only move exponents; activations between them get outliers, and that is
-// what plain rounding suffers from and activation-aware scaling cures.
+// weight times 2^p, the matching input columns of the linears that read the norm times 2^-p. Products of the two are
+// the same numbers bit for bit, because powers of two only move exponents; activations between them get outliers, and
+// that is what plain rounding suffers from and activation-aware scaling cures.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -17,7 +17,7 @@ struct InjectOptions {
   double fraction = 0.01;     // of each norm's channels, at least one
   int factor = 32;            // a power of two
   uint64_t seed = 0;
-  bool force = false;         // replace an existing output
+  bool force = false;  // replace an existing output
 };
 
 // Norm -> the channels that were multiplied, ascending; also written to inject_outliers.json in the output.

@@ -49,12 +49,18 @@ bool parse(int argc, char** argv, awq::tools::InjectOptions& options) {
                              {"help", no_argument, nullptr, 'h'},           {}};
   opterr = 0;
   for (int c; (c = getopt_long(argc, argv, "h", kOptions, nullptr)) != -1;) {
-    if (c == 'h') return false;
-    else if (c == 'f') parse("fraction", optarg, options.fraction);
-    else if (c == 'x') parse("factor", optarg, options.factor);
-    else if (c == 's') parse("seed", optarg, options.seed);
-    else if (c == 'F') options.force = true;
-    else usage(std::string(argv[optind - 1]) + " is not an option, or lacks its value");
+    if (c == 'h')
+      return false;
+    else if (c == 'f')
+      parse("fraction", optarg, options.fraction);
+    else if (c == 'x')
+      parse("factor", optarg, options.factor);
+    else if (c == 's')
+      parse("seed", optarg, options.seed);
+    else if (c == 'F')
+      options.force = true;
+    else
+      usage(std::string(argv[optind - 1]) + " is not an option, or lacks its value");
   }
   if (argc - optind != 2) usage("give a checkpoint and a folder to create");
   options.model = argv[optind];
@@ -71,7 +77,8 @@ int main(int argc, char** argv) {
     size_t channels = 0;
     const awq::tools::Channels chosen = awq::tools::inject_outliers(options);
     for (const auto& [norm, list] : chosen) channels += list.size();
-    std::printf("%s: %zu channels of %zu norms times %d\n", options.out.c_str(), channels, chosen.size(), options.factor);
+    std::printf("%s: %zu channels of %zu norms times %d\n", options.out.c_str(), channels, chosen.size(),
+                options.factor);
     return 0;
   } catch (const awq::Error& e) {
     std::fprintf(stderr, "inject_outliers: %s\n", e.what());
