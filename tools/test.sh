@@ -4,10 +4,13 @@ set -eu
 cd "$(dirname "$0")/.."
 tools/install_packages.sh
 
-# PyPI's tokenizers is the reference of the differential tokenizer test.
-[ -x build/venv/bin/python3 ] || python3 -m venv build/venv
-build/venv/bin/python3 -c 'import tokenizers' 2>/dev/null || build/venv/bin/pip install -q 'tokenizers==0.22.*'
+# The tokenizer is compared with PyPI's `tokenizers`, in the version that the test names.
+python=$PWD/build/venv/bin/python3
+version=$(sed -n 's/^PACKAGE = "\([0-9.]*\)".*/\1/p' tests/tokenizer/differential.py)
+[ -x "$python" ] || python3 -m venv build/venv
+"$python" -c "import tokenizers; assert tokenizers.__version__ == '$version'" 2>/dev/null \
+  || "$python" -m pip install -q "tokenizers==$version"
 
-cmake --preset release "$@" >/dev/null
+cmake --preset release -DPython3_EXECUTABLE="$python" "$@" >/dev/null
 cmake --build --preset release -j "$(nproc)"
-PATH="$PWD/build/venv/bin:$PATH" ctest --preset release -j "$(nproc)"
+ctest --preset release -j "$(nproc)"
