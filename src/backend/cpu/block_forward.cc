@@ -81,6 +81,12 @@ size_t group_of(const model::Architecture& arch, std::string_view linear) {
               "internal error: no group of " + std::string(arch.hf_name) + " holds " + std::string(linear));
 }
 
+// Tokens in flight: whole windows, all of them when they fit.
+int64_t tokens_in_flight(const model::ModelConfig& config, int64_t rows, int64_t window) {
+  AWQ_ASSERT(window > 0 && rows % window == 0);
+  return std::min(rows, BlockBuffers::rows_within(config, kBufferBytes, window) / window * window);
+}
+
 class WindowPass {  // everything but the weights that a pass over whole windows needs
  public:
   WindowPass(ThreadPool& pool, const model::ModelConfig& config, int64_t layer, int64_t rows, int64_t window)
@@ -89,9 +95,8 @@ class WindowPass {  // everything but the weights that a pass over whole windows
         shape_(attention_shape(config, layer)),
         window_(window),
         rope_(config.rope, config.head_dim),
-        rows_(std::min(rows, BlockBuffers::rows_within(config, kBufferBytes, window) / window * window)),
+        rows_(tokens_in_flight(config, rows, window)),
         buffers_(config, rows_) {
-    AWQ_ASSERT(window > 0 && rows % window == 0);
     rope_.extend(window);
     for (int64_t i = 0; i < rows_; ++i) positions_.push_back(i % window);
   }

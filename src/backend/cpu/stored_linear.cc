@@ -11,8 +11,9 @@
 namespace awq::backend::cpu {
 namespace {
 
-// Up to here weights are multiplied from storage.
-constexpr int64_t kFewRows = 12;
+// Up to here weights are multiplied from storage. One Zen 5 core, 4096 x 4096 bf16 (2026-11-21): m = 8 takes 5.7 ms
+// that way, m = 13 takes 5.8 ms through oneDNN; m = 1 takes 0.9 ms, 37 GB/s.
+constexpr int64_t kFewRows = 8;
 // Weight bytes a task reads at least: 5 us of one core's bandwidth, several times the cost of handing out a task.
 constexpr int64_t kTaskBytes = 64 << 10;
 constexpr int64_t kBandRows = 128;  // weights widened at a time: 2 MB at k = 4096, within a core's L2
