@@ -81,8 +81,8 @@ void with_onednn_threads(int threads, const std::function<void()>& body) {
 }
 
 void onednn_matmul(MatrixView<const float> x, MatrixView<const float> w, MatrixView<float> y) {
-  const dnnl_status_t status = dnnl_sgemm('N', 'T', x.rows, w.rows, x.cols, 1.f, x.data, x.stride, w.data, w.stride, 0.f,
-                                          y.data, y.stride);
+  const dnnl_status_t status =
+      dnnl_sgemm('N', 'T', x.rows, w.rows, x.cols, 1.f, x.data, x.stride, w.data, w.stride, 0.f, y.data, y.stride);
   AWQ_ASSERT(status == dnnl_success);
 }
 

@@ -1,5 +1,5 @@
-// The two ceilings that kernel rows are compared with, measured in the same run: streaming reads from memory and oneDNN's
-// dense float32 product.
+// The two ceilings that kernel rows are compared with, measured in the same run: streaming reads from memory and
+// oneDNN's dense float32 product.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -10,12 +10,12 @@
 
 namespace awq::bench {
 
-// Bytes a second at which all threads of the pool together read memory once; the best of several passes over 1 GiB (or an
-// eighth of the memory).
+// Bytes a second at which all threads of the pool together read memory once; the best of several passes over 1 GiB (or
+// an eighth of the memory).
 double read_bandwidth(ThreadPool&, uint64_t memory_bytes);
 
-// Calls `launch(copy)` with the copies in turn, so that weights come from memory, until `seconds` have passed and at least
-// `min_calls` were made. Microseconds per call, ascending.
+// Calls `launch(copy)` with the copies in turn, so that weights come from memory, until `seconds` have passed and at
+// least `min_calls` were made. Microseconds per call, ascending.
 std::vector<double> time_calls(int copies, double seconds, int min_calls, const std::function<void(int copy)>& launch);
 
 double percentile(const std::vector<double>& ascending, double p);

@@ -17,8 +17,10 @@ namespace {
 std::string slug(const std::string& name) {
   std::string out;
   for (const unsigned char c : name) {
-    if (std::isalnum(c)) out += static_cast<char>(std::tolower(c));
-    else if (!out.empty() && out.back() != '-') out += '-';
+    if (std::isalnum(c))
+      out += static_cast<char>(std::tolower(c));
+    else if (!out.empty() && out.back() != '-')
+      out += '-';
   }
   while (!out.empty() && out.back() == '-') out.pop_back();
   return out;
@@ -26,12 +28,14 @@ std::string slug(const std::string& name) {
 
 std::string csv_text(const KernelBenchReport& report) {
   std::string text =
-      "kernel,m,n,k,group,us_p05,us_p50,us_p95,GB/s,share_of_read,GFLOP/s,share_of_onednn_f32,max_rel_error,cpu,cores,commit,"
+      "kernel,m,n,k,group,us_p05,us_p50,us_p95,GB/s,share_of_read,GFLOP/"
+      "s,share_of_onednn_f32,max_rel_error,cpu,cores,commit,"
       "date\n";
   for (const KernelBenchRow& r : report.rows)
-    text += fmt::format("{},{},{},{},{},{:.1f},{:.1f},{:.1f},{:.2f},{:.3f},{:.1f},{:.3f},{:.2e},{},{},{},{}\n", r.kernel, r.m,
-                        r.n, r.k, r.group, r.us_p05, r.us_p50, r.us_p95, r.gb_per_s, r.share_of_read, r.gflop_per_s,
-                        r.share_of_onednn_f32, r.max_rel_error, report.cpu, report.cores, report.commit, report.date);
+    text +=
+        fmt::format("{},{},{},{},{},{:.1f},{:.1f},{:.1f},{:.2f},{:.3f},{:.1f},{:.3f},{:.2e},{},{},{},{}\n", r.kernel,
+                    r.m, r.n, r.k, r.group, r.us_p05, r.us_p50, r.us_p95, r.gb_per_s, r.share_of_read, r.gflop_per_s,
+                    r.share_of_onednn_f32, r.max_rel_error, report.cpu, report.cores, report.commit, report.date);
   return text;
 }
 
@@ -42,19 +46,22 @@ void write_table(const KernelBenchReport& report, std::ostream& out) {
   const KernelBenchRow* before = nullptr;
   for (const KernelBenchRow& r : report.rows) {
     if (!before || before->n != r.n || before->k != r.k)
-      out << fmt::format("\n{} x {} (n x k)\n{:>5}  {:<32} {:>10} {:>8} {:>8} {:>9} {:>11} {:>9}\n", r.n, r.k, "m", "kernel",
-                         "us (p50)", "GB/s", "of read", "GFLOP/s", "of oneDNN", "error");
+      out << fmt::format("\n{} x {} (n x k)\n{:>5}  {:<32} {:>10} {:>8} {:>8} {:>9} {:>11} {:>9}\n", r.n, r.k, "m",
+                         "kernel", "us (p50)", "GB/s", "of read", "GFLOP/s", "of oneDNN", "error");
     else if (before->m != r.m)
       out << '\n';
-    out << fmt::format("{:>5}  {:<32} {:>10.1f} {:>8.2f} {:>7.0f}% {:>9.1f} {:>10.0f}% {:>9.1e}\n", r.m, r.kernel, r.us_p50,
-                       r.gb_per_s, 100 * r.share_of_read, r.gflop_per_s, 100 * r.share_of_onednn_f32, r.max_rel_error);
+    out << fmt::format("{:>5}  {:<32} {:>10.1f} {:>8.2f} {:>7.0f}% {:>9.1f} {:>10.0f}% {:>9.1e}\n", r.m, r.kernel,
+                       r.us_p50, r.gb_per_s, 100 * r.share_of_read, r.gflop_per_s, 100 * r.share_of_onednn_f32,
+                       r.max_rel_error);
     before = &r;
   }
 }
 
 void write_json(const KernelBenchReport& report, std::ostream& out) {
-  nlohmann::ordered_json json = {{"cpu", report.cpu},       {"cores", report.cores},
-                                 {"commit", report.commit}, {"date", report.date},
+  nlohmann::ordered_json json = {{"cpu", report.cpu},
+                                 {"cores", report.cores},
+                                 {"commit", report.commit},
+                                 {"date", report.date},
                                  {"read_gb_per_s", report.read_gb_per_s}};
   json["rows"] = nlohmann::ordered_json::array();
   for (const KernelBenchRow& r : report.rows)

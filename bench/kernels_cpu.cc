@@ -93,7 +93,8 @@ class ShapeBench {
         dense_copies_(cold_copies(static_cast<uint64_t>(shape.n * shape.k) * sizeof(float), memory())),
         dense_(linear_, dense_copies_) {}
 
-  // Kernel by kernel, because each needs its own cold copies; then ordered by m, so that what is compared stands together.
+  // Kernel by kernel, because each needs its own cold copies; then ordered by m, so that what is compared stands
+  // together.
   void measure(std::vector<KernelBenchRow>& all) {
     std::vector<KernelBenchRow> rows;
     for (const int64_t m : options_.m) measure_dense(m, rows);
@@ -108,7 +109,10 @@ class ShapeBench {
 
   struct Operands {
     Operands(int64_t m, int64_t n, int64_t k)
-        : x_data(random_activations(m * k)), y_data(static_cast<size_t>(m * n)), x(x_data.data(), m, k), y(y_data.data(), m, n) {}
+        : x_data(random_activations(m * k)),
+          y_data(static_cast<size_t>(m * n)),
+          x(x_data.data(), m, k),
+          y(y_data.data(), m, n) {}
     std::vector<float> x_data, y_data;
     MatrixView<const float> x;
     MatrixView<float> y;
@@ -153,7 +157,8 @@ class ShapeBench {
   void measure_dense(int64_t m, std::vector<KernelBenchRow>& rows) {
     Operands o(m, linear_.n, linear_.k);
     const double bytes = double(linear_.n) * double(linear_.k) * sizeof(float);
-    rows.push_back(timed_row(o, bytes, dense_copies_, [&](int i) { backend::cpu::matmul_nt(pool_, o.x, dense_.copy(i), o.y); }));
+    rows.push_back(
+        timed_row(o, bytes, dense_copies_, [&](int i) { backend::cpu::matmul_nt(pool_, o.x, dense_.copy(i), o.y); }));
     rows.back().kernel = "onednn_f32_tiles";
     with_onednn_threads(pool_.size(), [&] {
       rows.push_back(timed_row(o, bytes, dense_copies_, [&](int i) { onednn_matmul(o.x, dense_.copy(i), o.y); }));
@@ -206,7 +211,8 @@ std::vector<LinearShape> parse_shapes(std::string_view text) {
     const std::string_view one = text.substr(begin, end - begin);
     const size_t x = one.find('x');
     const auto n = positive(one.substr(0, x)), k = x < one.size() ? positive(one.substr(x + 1)) : std::nullopt;
-    if (!n || !k) throw Error(ErrorKind::kUsage, fmt::format("'{}' is not a shape; write NxK, for example 4096x4096", one));
+    if (!n || !k)
+      throw Error(ErrorKind::kUsage, fmt::format("'{}' is not a shape; write NxK, for example 4096x4096", one));
     shapes.push_back({*n, *k});
     begin = end + 1;
   }
@@ -234,8 +240,10 @@ KernelBenchReport measure_kernels(const KernelBenchOptions& options, std::ostrea
 
 int run_kernel_bench(const KernelBenchOptions& options, std::ostream& out, std::ostream& log) {
   const KernelBenchReport report = measure_kernels(options, log);
-  if (options.json) write_json(report, out);
-  else write_table(report, out);
+  if (options.json)
+    write_json(report, out);
+  else
+    write_table(report, out);
   if (!options.csv.empty()) log << "rows written to " << write_csv(report, options.csv) << '\n';
   return 0;
 }

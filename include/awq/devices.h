@@ -11,23 +11,23 @@ enum class DeviceKind { kCpu, kCuda };
 
 // Bits of DeviceInfo::features for kCpu. A bit is set when CPUID has it and the operating system saves its registers.
 enum CpuFeature : uint32_t {
-  kAvx2 = 1u << 0,        // with FMA and F16C
-  kAvx512 = 1u << 1,      // F, BW, DQ, VL
+  kAvx2 = 1u << 0,    // with FMA and F16C
+  kAvx512 = 1u << 1,  // F, BW, DQ, VL
   kAvx512Vnni = 1u << 2,
   kAvx512Bf16 = 1u << 3,
   kAmxInt8 = 1u << 4,
   kAmxBf16 = 1u << 5,
-  kAvxVnni = 1u << 6,     // the 256-bit VEX form
+  kAvxVnni = 1u << 6,  // the 256-bit VEX form
 };
 
 struct DeviceInfo {
   DeviceKind kind = DeviceKind::kCpu;
   int index = 0;
-  std::string name;               // "AMD EPYC 9655", "NVIDIA H200"
-  std::string architecture;       // "x86-64 AVX-512 VNNI", "Hopper"
-  int capability = 0;             // CUDA: compute capability x 10; CPU: 0
-  uint32_t features = 0;          // CpuFeature bits; CUDA: 0
-  int compute_units = 0;          // cores / streaming multiprocessors
+  std::string name;          // "AMD EPYC 9655", "NVIDIA H200"
+  std::string architecture;  // "x86-64 AVX-512 VNNI", "Hopper"
+  int capability = 0;        // CUDA: compute capability x 10; CPU: 0
+  uint32_t features = 0;     // CpuFeature bits; CUDA: 0
+  int compute_units = 0;     // cores / streaming multiprocessors
   uint64_t memory_bytes = 0;
   uint64_t last_cache_bytes = 0;  // L3 / L2
   std::string unusable;           // empty, or why nothing can run there
@@ -47,9 +47,9 @@ enum class KernelFamily { kGemv, kGemm };
 std::string_view name(KernelFamily);  // "gemv", "gemm"
 
 struct KernelStatus {
-  std::string name;       // row name, also accepted by --version
+  std::string name;  // row name, also accepted by --version
   KernelFamily family;
-  std::string why_not;    // empty: usable for this problem on this device
+  std::string why_not;  // empty: usable for this problem on this device
 };
 
 // One entry per row of the device's kernel table, in order of preference.

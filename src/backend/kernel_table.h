@@ -11,16 +11,16 @@
 namespace awq::backend {
 
 struct KernelTraits {
-  std::string_view name;                      // "gemv_w4a16_avx512vnni": architecture in the name
+  std::string_view name;  // "gemv_w4a16_avx512vnni": architecture in the name
   KernelFamily family;
   DeviceKind device;
-  uint32_t features = 0;                      // CPU: all these CpuFeature bits
+  uint32_t features = 0;                             // CPU: all these CpuFeature bits
   int capability_min = 0, capability_end = 1 << 30;  // CUDA: compute capability x 10, half-open
   int64_t m_max = INT64_MAX;
-  int n_step = 1, k_step = 1;                 // n and k must be multiples
-  std::string_view needs_words;               // "AVX-512 VNNI": how a refusal names `features`
-  // Rows are tried in table order among those with m <= prefer_m_max first (measured crossover, see bench/results), then
-  // the others: a preference, not a limit.
+  int n_step = 1, k_step = 1;    // n and k must be multiples
+  std::string_view needs_words;  // "AVX-512 VNNI": how a refusal names `features`
+  // Rows are tried in table order among those with m <= prefer_m_max first (measured crossover, see bench/results),
+  // then the others: a preference, not a limit.
   int64_t prefer_m_max = INT64_MAX;
 };
 

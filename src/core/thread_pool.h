@@ -16,8 +16,8 @@ namespace awq {
 class TaskRef {
  public:
   template <class Body>
-    requires(!std::is_same_v<std::remove_cvref_t<Body>, TaskRef>)
-  TaskRef(Body&& body)  // NOLINT(google-explicit-constructor): a parameter type, lambdas go in as they are
+  requires(!std::is_same_v<std::remove_cvref_t<Body>, TaskRef>)
+      TaskRef(Body&& body)  // NOLINT(google-explicit-constructor): a parameter type, lambdas go in as they are
       : object_(const_cast<void*>(static_cast<const void*>(std::addressof(body)))),
         call_([](void* object, int64_t i) { (*static_cast<std::remove_reference_t<Body>*>(object))(i); }) {}
   void operator()(int64_t i) const { call_(object_, i); }
@@ -63,7 +63,9 @@ class ThreadPool {
 int available_cores();
 
 // [begin, end) of piece `i` when `total` items are cut into pieces of `step`.
-struct Range { int64_t begin, end; };
+struct Range {
+  int64_t begin, end;
+};
 inline Range piece(int64_t i, int64_t step, int64_t total) {
   return {i * step, (i + 1) * step < total ? (i + 1) * step : total};
 }

@@ -30,7 +30,7 @@ constexpr KernelTraits cuda_row(std::string_view name, KernelFamily family, int 
 constexpr int kNoEnd = 1000;
 constexpr int64_t kAny = INT64_MAX;
 
-// A table with every kind of limit.
+// clang-format off: a table with every kind of limit
 constexpr KernelTraits kGpuRows[] = {
     //       name           family               capability   m_max  n  preferred to
     cuda_row("gemv_sm75", KernelFamily::kGemv, 75, kNoEnd, 16, 8, 8),
@@ -39,6 +39,7 @@ constexpr KernelTraits kGpuRows[] = {
     cuda_row("mma_sm75", KernelFamily::kGemm, 75, kNoEnd, kAny, 64, kAny),
     cuda_row("gemv_sm60", KernelFamily::kGemv, 60, kNoEnd, kAny, 1, 8),
 };
+// clang-format on
 
 DeviceInfo gpu(int capability) {
   DeviceInfo d;

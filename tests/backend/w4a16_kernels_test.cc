@@ -49,6 +49,7 @@ std::vector<Shape> shapes() {
   all.push_back({5, 20, 36, 36});     // one group, not a multiple of 8
   all.push_back({10, 33, 200, 200});  // one group, two blocks with a padded tail
   all.push_back({2, 16, 24, 4});
+  all.push_back({1030, 17, 64, 32});  // more tokens than are packed at a time
   return all;
 }
 

@@ -38,7 +38,11 @@ TEST(ThreadPool, WakesSleepersAndWaitsForSlowTasks) {
 TEST(ThreadPool, ThrowsTheFirstErrorAndGoesOn) {
   ThreadPool pool(2);
   for (int round = 0; round < 50; ++round) {
-    EXPECT_THROW(pool.parallel_for(100, [](int64_t i) { if (i == 13) throw std::runtime_error("13"); }), std::runtime_error);
+    EXPECT_THROW(pool.parallel_for(100,
+                                   [](int64_t i) {
+                                     if (i == 13) throw std::runtime_error("13");
+                                   }),
+                 std::runtime_error);
     std::atomic<int> done{0};
     pool.parallel_for(100, [&](int64_t) { ++done; });
     ASSERT_EQ(done, 100);

@@ -54,6 +54,12 @@ int32_t negated_digits(int32_t sum) {
   return static_cast<int32_t>(low | high << 16);
 }
 
+// to (pairs, width): feature pairs of the tokens side by side.
+void interleave(const FixedBlock* tokens, int64_t width, int64_t pairs, int32_t* to) {
+  for (int64_t j = 0; j < pairs; ++j)
+    for (int64_t t = 0; t < width; ++t) std::memcpy(to + j * width + t, tokens[t].v + 2 * j, sizeof *to);
+}
+
 template <class T>
 void ensure(AlignedBuffer<T>& buffer, uint64_t count) {
   if (buffer.size() < count) buffer = AlignedBuffer<T>(count);
@@ -71,15 +77,14 @@ TokenPanels PackedActivations::pack(ThreadPool& pool, MatrixView<const float> x,
 
   const auto pack_block = [&](int64_t first, int64_t width, int64_t b) {
     const Range in = piece(b % shape.blocks_per_group, shape.block, shape.group);
-    const int64_t k = b / shape.blocks_per_group * shape.group + in.begin;
-    FixedBlock fixed;
+    const int64_t k = b / shape.blocks_per_group * shape.group + in.begin, at = first * blocks + b * width;
+    FixedBlock fixed[kPanelM];
     for (int64_t t = 0; t < width; ++t) {
-      fix_block(x.row(first + t) + k, in.end - in.begin, shape.block, fixed);
-      int32_t* pairs = pairs_.data() + (first * blocks + b * width) * pairs_per_block + t;
-      for (int64_t j = 0; j < pairs_per_block; ++j) std::memcpy(pairs + j * width, fixed.v + 2 * j, sizeof *pairs);
-      sums_.data()[first * blocks + b * width + t] = negated_digits(fixed.sum);
-      scales_.data()[first * blocks + b * width + t] = fixed.scale;
+      fix_block(x.row(first + t) + k, in.end - in.begin, shape.block, fixed[t]);
+      sums_.data()[at + t] = negated_digits(fixed[t].sum);
+      scales_.data()[at + t] = fixed[t].scale;
     }
+    interleave(fixed, width, pairs_per_block, pairs_.data() + at * pairs_per_block);
   };
   const auto pack_salient = [&](int64_t first, int64_t width) {
     for (int64_t c = 0; c < std::ssize(salient); ++c)

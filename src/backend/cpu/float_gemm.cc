@@ -10,8 +10,8 @@
 namespace awq::backend::cpu {
 namespace {
 
-// 256 x 512 tiles: 2-core Zen 5 ran single-threaded oneDNN calls of this size at 430-490 GFLOP/s together, its peak being
-// 512; letting oneDNN thread one call itself gave 50-200 at m <= 128 (dnnl 2.6.3, 2026-11-21).
+// 256 x 512 tiles: 2-core Zen 5 ran single-threaded oneDNN calls of this size at 430-490 GFLOP/s together, its peak
+// being 512; letting oneDNN thread one call itself gave 50-200 at m <= 128 (dnnl 2.6.3, 2026-11-21).
 constexpr int64_t kTileM = 256, kTileN = 512;
 
 void sgemm(char ta, char tb, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb,
@@ -51,7 +51,8 @@ void matmul_nt(ThreadPool& pool, MatrixView<const float> x, MatrixView<const flo
   });
 }
 
-void matmul_nn(ThreadPool& pool, MatrixView<const float> a, MatrixView<const float> b, MatrixView<float> c, bool accumulate) {
+void matmul_nn(ThreadPool& pool, MatrixView<const float> a, MatrixView<const float> b, MatrixView<float> c,
+               bool accumulate) {
   AWQ_ASSERT(a.cols == b.rows && c.rows == a.rows && c.cols == b.cols);
   const int64_t across = pieces(c.cols, kTileN);
   pool.parallel_for(pieces(c.rows, kTileM) * across, [&](int64_t tile) {
@@ -68,8 +69,8 @@ void gram_accumulate(ThreadPool& pool, MatrixView<const float> x, MatrixView<flo
     const int64_t ti = tile / tiles, tj = tile % tiles;
     if (ti > tj) return;
     const Range r = piece(ti, kTileM, h.rows), c = piece(tj, kTileM, h.cols);
-    sgemm('T', 'N', r.end - r.begin, c.end - c.begin, x.rows, x.data + r.begin, x.stride, x.data + c.begin, x.stride, 1.f,
-          h.row(r.begin) + c.begin, h.stride);
+    sgemm('T', 'N', r.end - r.begin, c.end - c.begin, x.rows, x.data + r.begin, x.stride, x.data + c.begin, x.stride,
+          1.f, h.row(r.begin) + c.begin, h.stride);
   });
 }
 

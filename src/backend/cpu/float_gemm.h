@@ -13,7 +13,8 @@ void matmul_nt(ThreadPool&, MatrixView<const float> x, MatrixView<const float> w
                std::span<const float> bias = {});
 
 // c (m, n) = a (m, k) b (k, n), or += when accumulate.
-void matmul_nn(ThreadPool&, MatrixView<const float> a, MatrixView<const float> b, MatrixView<float> c, bool accumulate = false);
+void matmul_nn(ThreadPool&, MatrixView<const float> a, MatrixView<const float> b, MatrixView<float> c,
+               bool accumulate = false);
 
 // h (k, k) += x' x for x (t, k). Only tiles on and above the diagonal are computed; call mirror() once at the end.
 void gram_accumulate(ThreadPool&, MatrixView<const float> x, MatrixView<float> h);

@@ -22,7 +22,13 @@ const format::QuantizedLinear& checked_bits(const format::QuantizedLinear& linea
 }
 
 // Tiles a gemv task: some 8 tasks a thread, so that one slow core does not make the others wait.
-int64_t gemv_task_tiles(int64_t tiles, int64_t step, int threads) { return std::max<int64_t>(1, tiles / (8 * threads * step)) * step; }
+int64_t gemv_task_tiles(int64_t tiles, int64_t step, int threads) {
+  return std::max<int64_t>(1, tiles / (8 * threads * step)) * step;
+}
+
+// Tokens packed at a time: bounds the scratch memory (2 bytes a number: 22 MB at k = 11008), and over so many tokens
+// reading the weights once more costs nothing.
+constexpr int64_t kBandM = 1024;
 
 }  // namespace
 
@@ -35,6 +41,19 @@ struct LinearW4A16::Impl {
     const BlockShape& shape = weights.shape();
     const Problem problem{.m = m, .n = weights.n(), .k = shape.k, .group_size = static_cast<int>(shape.group)};
     return select_row(cpu_kernels(), problem, cpu_info(), version);
+  }
+
+  void forward_band(ThreadPool& pool, const CpuKernelRow& row, MatrixView<const float> x, MatrixView<float> y) const {
+    thread_local PackedActivations scratch;  // of the calling thread; the tasks below only read it
+    const TokenPanels tokens = scratch.pack(pool, x, weights.shape(), salient);
+    const WeightTiles tiles = weights.view();
+    const bool gemv = row.traits.family == KernelFamily::kGemv;
+    const int64_t tile_step = gemv ? gemv_task_tiles(weights.tiles(), row.tile_step, pool.size()) : row.tile_step;
+    const int64_t token_step = gemv ? x.rows : kGemmMaxTokens, bands = pieces(x.rows, token_step);
+    pool.parallel_for(pieces(weights.tiles(), tile_step) * bands, [&](int64_t task) {
+      const Range t = piece(task / bands, tile_step, weights.tiles()), m = piece(task % bands, token_step, x.rows);
+      row.run(tiles, tokens, {t.begin, t.end, m.begin, m.end, y.data, y.stride});
+    });
   }
 };
 
@@ -56,20 +75,11 @@ std::string LinearW4A16::kernel_for(int64_t m) const { return std::string(cpu_ke
 void LinearW4A16::forward(ThreadPool& pool, MatrixView<const float> x, MatrixView<float> y) const {
   AWQ_ASSERT(x.cols == k() && y.cols == n() && y.rows == x.rows);
   if (x.rows == 0) return;
-  thread_local PackedActivations scratch;  // of the calling thread; the tasks below only read it
-  const TokenPanels tokens = scratch.pack(pool, x, impl_->weights.shape(), impl_->salient);
   const CpuKernelRow& row = cpu_kernel_rows()[impl_->row_for(x.rows)];
-  const bool gemv = row.traits.family == KernelFamily::kGemv;
-
-  const WeightTiles weights = impl_->weights.view();
-  const int64_t tiles = impl_->weights.tiles();
-  const int64_t tile_step = gemv ? gemv_task_tiles(tiles, row.tile_step, pool.size()) : row.tile_step;
-  const int64_t token_step = gemv ? x.rows : kGemmMaxTokens;
-  const int64_t bands = pieces(x.rows, token_step);
-  pool.parallel_for(pieces(tiles, tile_step) * bands, [&](int64_t task) {
-    const Range t = piece(task / bands, tile_step, tiles), m = piece(task % bands, token_step, x.rows);
-    row.run(weights, tokens, {t.begin, t.end, m.begin, m.end, y.data, y.stride});
-  });
+  for (int64_t begin = 0; begin < x.rows; begin += kBandM) {
+    const int64_t count = std::min(kBandM, x.rows - begin);
+    impl_->forward_band(pool, row, x.rows_from(begin, count), y.rows_from(begin, count));
+  }
 }
 
 }  // namespace awq::backend::cpu

@@ -14,8 +14,8 @@
 
 namespace awq::backend::cpu {
 
-const DeviceInfo& cpu_info();                       // detected once
-std::span<const KernelTraits> cpu_kernels();        // traits of the CPU table's rows, in order
+const DeviceInfo& cpu_info();                 // detected once
+std::span<const KernelTraits> cpu_kernels();  // traits of the CPU table's rows, in order
 
 class LinearW4A16 {
  public:
@@ -25,9 +25,10 @@ class LinearW4A16 {
   ~LinearW4A16();
   int64_t n() const;
   int64_t k() const;
-  uint64_t bytes() const;                           // packed weights, scales, zero points, correction
+  uint64_t bytes() const;  // packed weights, scales, zero points, correction
   std::string kernel_for(int64_t m) const;
-  void forward(ThreadPool&, MatrixView<const float> x, MatrixView<float> y) const;  // y (m, n), bias and correction included
+  void forward(ThreadPool&, MatrixView<const float> x,
+               MatrixView<float> y) const;  // y (m, n), bias and correction included
 
  private:
   struct Impl;

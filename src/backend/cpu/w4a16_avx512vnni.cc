@@ -6,8 +6,8 @@ namespace awq::backend::cpu {
 namespace {
 
 struct Isa : Avx512 {
-  // Not the intrinsic: with it g++ 12 keeps 24 running sums in other registers than it adds to, and spends as many moves
-  // and spills as multiply-adds (m = 512: 416 GFLOP/s instead of 925, 2-core Zen 5).
+  // Not the intrinsic: with it g++ 12 keeps 24 running sums in other registers than it adds to, and spends as many
+  // moves and spills as multiply-adds (m = 512: 416 GFLOP/s instead of 925, 2-core Zen 5).
   static Int dot(Int acc, Int codes, Int x) {
     __asm__("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(codes), "v"(x));
     return acc;

@@ -1,4 +1,5 @@
-// Registers of the 256-bit rows: a tile is two registers. Included by the AVX2 and AVX-VNNI files, which differ in dot().
+// Registers of the 256-bit rows: a tile is two registers. Included by the AVX2 and AVX-VNNI files, which differ in
+// dot().
 #pragma once
 #include <immintrin.h>
 
@@ -16,7 +17,7 @@ struct Avx2 {
   };
   static constexpr int kGemvTokens = 4, kGemvTiles = 1, kGemvTilesFromTokens = 1;
   static constexpr int kGemmTokens = 4, kGemmTiles = 1;  // 8 sums, 2 codes, 1 x, 2 products of 16 registers
-  static constexpr int kPrefetchWords = 1024;  // 4 KiB ahead
+  static constexpr int kPrefetchWords = 1024;            // 4 KiB ahead
 
   static __m256i half(const void* p) { return _mm256_load_si256(static_cast<const __m256i*>(p)); }
   static Int both(__m256i v) { return {v, v}; }
@@ -56,7 +57,8 @@ struct Avx2 {
             _mm256_or_si256(v.high, _mm256_slli_epi32(v.high, 16))};
   }
   static Int zero_pair(Int v) {
-    return {_mm256_or_si256(v.low, _mm256_slli_epi32(v.low, 27)), _mm256_or_si256(v.high, _mm256_slli_epi32(v.high, 27))};
+    return {_mm256_or_si256(v.low, _mm256_slli_epi32(v.low, 27)),
+            _mm256_or_si256(v.high, _mm256_slli_epi32(v.high, 27))};
   }
   static Int sub_halves(Int a, Int b) { return {_mm256_sub_epi16(a.low, b.low), _mm256_sub_epi16(a.high, b.high)}; }
   static Int add(Int a, Int b) { return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)}; }

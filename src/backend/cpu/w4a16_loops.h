@@ -75,15 +75,19 @@ inline void finish(const WeightTiles& w, int64_t tile, const float* salient, int
 
 // ---- gemv -----------------------------------------------------------------------------------------------------------
 
-// Few sums leave the multiply-add waiting for itself (4 to 5 cycles): they get several chains, added at the block's end.
+// Few sums leave the multiply-add waiting for itself (4 to 5 cycles): they get several chains, added at the block's
+// end.
 template <int kSums>
-inline constexpr int kChains = kSums == 1 ? 4 : kSums <= 3 ? 2 : 1;
+inline constexpr int kChains = kSums == 1   ? 4
+                               : kSums <= 3 ? 2
+                                            : 1;
 
-// dot[t][c] = sum of q v - z sum v over one block, for kTiles tiles whose words lie `tile_words` apart. The zero point is
-// one more pair of features: codes (z, z 2^11) times the two digits of -sum v (see TokenPanels::sums).
+// dot[t][c] = sum of q v - z sum v over one block, for kTiles tiles whose words lie `tile_words` apart. The zero point
+// is one more pair of features: codes (z, z 2^11) times the two digits of -sum v (see TokenPanels::sums).
 template <class Isa, int kTokens, int kTiles>
-inline void gemv_block(const uint32_t* words, int64_t tile_words, int64_t word_count, const typename Isa::Int (&zero)[kTiles],
-                       const int32_t* pairs, const int32_t* sums, int width, typename Isa::Int (&dot)[kTokens][kTiles]) {
+inline void gemv_block(const uint32_t* words, int64_t tile_words, int64_t word_count,
+                       const typename Isa::Int (&zero)[kTiles], const int32_t* pairs, const int32_t* sums, int width,
+                       typename Isa::Int (&dot)[kTokens][kTiles]) {
   constexpr int kParts = kChains<kTokens * kTiles>;
   typename Isa::Int part[kTokens][kTiles][kParts];
 #pragma GCC unroll 8
@@ -145,7 +149,8 @@ inline void gemv_tiles(const WeightTiles& w, int64_t tile, const TokenSlice& x, 
     for (int64_t b = 0; b < w.blocks_per_group; ++b, ++block, words += block_words) {
       Int dot[kTokens][kTiles];
       gemv_block<Isa, kTokens, kTiles>(words, tile_words, w.words_per_block, zero,
-                                       x.pairs + block * w.words_per_block * 4 * x.width, x.sums + block * x.width, x.width, dot);
+                                       x.pairs + block * w.words_per_block * 4 * x.width, x.sums + block * x.width,
+                                       x.width, dot);
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) {
         const Float power = Isa::broadcast(x.scales[block * x.width + t]);
@@ -166,7 +171,8 @@ inline void gemv_tokens(const WeightTiles& w, int64_t tile, const TokenPanels& x
   for (int64_t token = out.token_begin; token < out.token_end;) {
     const TokenSlice part = slice(w, x, token, out.token_end, Isa::kGemvTokens);
     float* y = out.y + token * out.stride + tile * kTileN;
-    with_count<Isa::kGemvTokens>(part.count, [&](auto n) { gemv_tiles<Isa, n.value, kTiles>(w, tile, part, y, out.stride); });
+    with_count<Isa::kGemvTokens>(part.count,
+                                 [&](auto n) { gemv_tiles<Isa, n.value, kTiles>(w, tile, part, y, out.stride); });
     token += part.count;
   }
 }

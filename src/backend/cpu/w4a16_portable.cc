@@ -60,7 +60,9 @@ struct Isa {
   static Int both_halves(const Int& v) {
     return each<int32_t>([&](int i) { return v.lane[i] | v.lane[i] << 16; });
   }
-  static Int zero_pair(const Int& v) { return each<int32_t>([&](int i) { return v.lane[i] | v.lane[i] << 27; }); }
+  static Int zero_pair(const Int& v) {
+    return each<int32_t>([&](int i) { return v.lane[i] | v.lane[i] << 27; });
+  }
   static Int sub_halves(const Int& a, const Int& b) {
     return each<int32_t>([&](int i) {
       const uint32_t l = static_cast<uint16_t>(low(a.lane[i]) - low(b.lane[i]));

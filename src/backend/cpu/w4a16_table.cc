@@ -9,21 +9,29 @@ namespace awq::backend::cpu {
 namespace {
 
 constexpr KernelTraits gemv(std::string_view name, uint32_t features, std::string_view words, int64_t prefer_m_max) {
-  return {.name = name, .family = KernelFamily::kGemv, .device = DeviceKind::kCpu, .features = features,
-          .needs_words = words, .prefer_m_max = prefer_m_max};
+  return {.name = name,
+          .family = KernelFamily::kGemv,
+          .device = DeviceKind::kCpu,
+          .features = features,
+          .needs_words = words,
+          .prefer_m_max = prefer_m_max};
 }
 constexpr KernelTraits gemm(std::string_view name, uint32_t features, std::string_view words) {
-  return {.name = name, .family = KernelFamily::kGemm, .device = DeviceKind::kCpu, .features = features,
+  return {.name = name,
+          .family = KernelFamily::kGemm,
+          .device = DeviceKind::kCpu,
+          .features = features,
           .needs_words = words};
 }
 
 constexpr uint32_t k512 = kAvx2 | kAvx512, k512Vnni = k512 | kAvx512Vnni, kVnni = kAvx2 | kAvxVnni;
-constexpr std::string_view kWords512Vnni = "AVX-512 VNNI", kWords512 = "AVX-512 (F, BW, DQ, VL)", kWordsVnni = "AVX-VNNI",
-                           kWords2 = "AVX2, FMA and F16C";
+constexpr std::string_view kWords512Vnni = "AVX-512 VNNI", kWords512 = "AVX-512 (F, BW, DQ, VL)",
+                           kWordsVnni = "AVX-VNNI", kWords2 = "AVX2, FMA and F16C";
 
 // Best first. A new kernel is one row here: tests, benchmark and `awq devices` walk this table.
 // "preferred to": the largest m at which the gemv row was still the quicker one at 4096 x 4096, cold (2-core Zen 5,
 // bench/results; of 1, 4, 8, 12, 16, 24, 32, 64, 96).
+// clang-format off
 constexpr CpuKernelRow kRows[] = {
     //    name                     needs     in words       preferred to           tile_step
 #if defined(__x86_64__)
@@ -39,6 +47,7 @@ constexpr CpuKernelRow kRows[] = {
     {gemv("gemv_w4a16_portable",   0,        "",             4), gemv_w4a16_portable,   1},
     {gemm("gemm_w4a16_portable",   0,        ""),                gemm_w4a16_portable,   1},
 };
+// clang-format on
 
 constexpr auto kTraits = [] {
   std::array<KernelTraits, std::size(kRows)> traits{};
