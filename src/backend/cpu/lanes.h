@@ -71,12 +71,17 @@ AWQ_LANE_FN Lanes min(const Lanes& a, const Lanes& b) {
   return r;
 }
 
+// Halves added together until one number is left: 8 + 8, 4 + 4, 2 + 2, 1 + 1.
 AWQ_LANE_FN float sum(const Lanes& a) {
-  float t[kLanes];
-  store(t, a);
-  for (int step = kLanes / 2; step > 0; step /= 2)
-    for (int i = 0; i < step; ++i) t[i] += t[i + step];
-  return t[0];
+  typedef float Eight __attribute__((vector_size(32)));
+  typedef float Four __attribute__((vector_size(16)));
+  Eight half[2];
+  Four quarter[2];
+  __builtin_memcpy(half, &a, sizeof half);
+  half[0] = half[0] + half[1];
+  __builtin_memcpy(quarter, half, sizeof quarter);
+  const Four t = quarter[0] + quarter[1];
+  return (t[0] + t[2]) + (t[1] + t[3]);
 }
 AWQ_LANE_FN float largest(const Lanes& a) {
   float t[kLanes];

@@ -18,87 +18,109 @@ namespace {
 
 #include "backend/cpu/lanes.h"
 
-// Calls body(i, count): count lanes from i on, 16 but for the last call.
-#define AWQ_FOR_LANES(n) \
-  for (int64_t i = 0, count = 0; i < (n) && (count = (n)-i < kLanes ? (n)-i : kLanes, true); i += kLanes)
+struct Full {};  // all sixteen lanes
+struct Part {    // the last lanes of a row
+  int64_t count;
+};
 
-AWQ_LANE_FN Lanes get(const float* x, int64_t count, float fill = 0.f) {
-  return count == kLanes ? load(x) : load_part(x, count, fill);
-}
-AWQ_LANE_FN void put(float* x, const Lanes& a, int64_t count) {
-  if (count == kLanes) return store(x, a);
-  store_part(x, a, count);
-}
+AWQ_LANE_FN Lanes get(const float* x, Full, float = 0.f) { return load(x); }
+AWQ_LANE_FN Lanes get(const float* x, Part part, float fill = 0.f) { return load_part(x, part.count, fill); }
+AWQ_LANE_FN void put(float* x, const Lanes& a, Full) { store(x, a); }
+AWQ_LANE_FN void put(float* x, const Lanes& a, Part part) { store_part(x, a, part.count); }
 
-float dot(const float* a, const float* b, int64_t n) {
-  Lanes acc = splat(0.f);
-  AWQ_FOR_LANES(n) acc = acc + get(a + i, count) * get(b + i, count);
-  return sum(acc);
-}
-
-void rms_norm(const float* x, const float* weight, float eps, float* y, int64_t n) {
-  const Lanes scale = splat(1.f / sqrtf(dot(x, x, n) / static_cast<float>(n) + eps));
-  AWQ_FOR_LANES(n) put(y + i, get(x + i, count) * scale * get(weight + i, count), count);
+// Calls body(i, Full) for each sixteen elements and body(i, Part) for what is left: two copies of the body, because a
+// test in the loop would keep the compiler from holding sums in registers.
+template <class Body>
+AWQ_LANE_FN void for_lanes(int64_t n, const Body& body) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) body(i, Full{});
+  if (i < n) body(i, Part{n - i});
 }
 
-void rotate(float* x, const float* cos, const float* sin, int64_t half) {
-  AWQ_FOR_LANES(half) {
-    const Lanes a = get(x + i, count), b = get(x + half + i, count), c = get(cos + i, count), s = get(sin + i, count);
-    put(x + i, a * c - b * s, count);
-    put(x + half + i, b * c + a * s, count);
-  }
+#define AWQ_ROW_OP __attribute__((flatten))  // inlines the bodies
+
+AWQ_ROW_OP void rms_norm(const float* x, const float* weight, float eps, float* y, int64_t n) {
+  Lanes squares = splat(0.f);
+  for_lanes(n, [&](int64_t i, auto lanes) {
+    const Lanes v = get(x + i, lanes);
+    squares = squares + v * v;
+  });
+  const Lanes scale = splat(1.f / sqrtf(sum(squares) / static_cast<float>(n) + eps));
+  for_lanes(n, [&](int64_t i, auto lanes) { put(y + i, get(x + i, lanes) * scale * get(weight + i, lanes), lanes); });
 }
 
-void softmax(float* x, float scale, int64_t n) {
+AWQ_ROW_OP void rotate(float* x, const float* cos, const float* sin, int64_t half) {
+  for_lanes(half, [&](int64_t i, auto lanes) {
+    const Lanes a = get(x + i, lanes), b = get(x + half + i, lanes), c = get(cos + i, lanes), s = get(sin + i, lanes);
+    put(x + i, a * c - b * s, lanes);
+    put(x + half + i, b * c + a * s, lanes);
+  });
+}
+
+AWQ_ROW_OP void softmax(float* x, float scale, int64_t n) {
   Lanes top = splat(-INFINITY), total = splat(0.f);
-  AWQ_FOR_LANES(n) top = max(top, get(x + i, count, -INFINITY));
+  for_lanes(n, [&](int64_t i, auto lanes) { top = max(top, get(x + i, lanes, -INFINITY)); });
   const Lanes shift = splat(largest(top)), factor = splat(scale);
-  AWQ_FOR_LANES(n) {
-    const Lanes e = exp((get(x + i, count) - shift) * factor);
-    put(x + i, e, count);
-    total = total + get(x + i, count);  // reads back so that lanes past the end add 0, not e^-shift
-  }
+  for_lanes(n, [&](int64_t i, auto lanes) {
+    put(x + i, exp((get(x + i, lanes) - shift) * factor), lanes);
+    total = total + get(x + i, lanes);  // read back so that lanes past the end add 0, not e^-shift
+  });
   const Lanes inverse = splat(1.f / sum(total));
-  AWQ_FOR_LANES(n) put(x + i, get(x + i, count) * inverse, count);
+  for_lanes(n, [&](int64_t i, auto lanes) { put(x + i, get(x + i, lanes) * inverse, lanes); });
 }
 
-void silu_mul(float* gate, const float* up, int64_t n) {
+AWQ_ROW_OP void silu_mul(float* gate, const float* up, int64_t n) {
   const Lanes one = splat(1.f), zero = splat(0.f);
-  AWQ_FOR_LANES(n) {
-    const Lanes g = get(gate + i, count);
-    put(gate + i, g / (one + exp(zero - g)) * get(up + i, count), count);
+  for_lanes(n, [&](int64_t i, auto lanes) {
+    const Lanes g = get(gate + i, lanes);
+    put(gate + i, g / (one + exp(zero - g)) * get(up + i, lanes), lanes);
+  });
+}
+
+AWQ_ROW_OP void add(float* y, const float* x, int64_t n) {
+  for_lanes(n, [&](int64_t i, auto lanes) { put(y + i, get(y + i, lanes) + get(x + i, lanes), lanes); });
+}
+
+// Four rows at a time: x is loaded once for them and their sums overlap.
+AWQ_ROW_OP void dot_rows(const float* x, const float* rows, int64_t stride, int64_t keys, float* out, int64_t n) {
+  for (; keys >= 4; keys -= 4, rows += 4 * stride, out += 4) {
+    Lanes a = splat(0.f), b = a, c = a, d = a;
+    for_lanes(n, [&](int64_t i, auto lanes) {
+      const Lanes xs = get(x + i, lanes);
+      a = a + xs * get(rows + i, lanes);
+      b = b + xs * get(rows + stride + i, lanes);
+      c = c + xs * get(rows + 2 * stride + i, lanes);
+      d = d + xs * get(rows + 3 * stride + i, lanes);
+    });
+    out[0] = sum(a), out[1] = sum(b), out[2] = sum(c), out[3] = sum(d);
+  }
+  for (; keys > 0; --keys, rows += stride, ++out) {
+    Lanes a = splat(0.f);
+    for_lanes(n, [&](int64_t i, auto lanes) { a = a + get(x + i, lanes) * get(rows + i, lanes); });
+    *out = sum(a);
   }
 }
 
-void add(float* y, const float* x, int64_t n) {
-  AWQ_FOR_LANES(n) put(y + i, get(y + i, count) + get(x + i, count), count);
-}
-
-void dot_rows(const float* x, const float* rows, int64_t stride, int64_t keys, float* out, int64_t n) {
-  for (int64_t j = 0; j < keys; ++j) out[j] = dot(x, rows + j * stride, n);
-}
-
-// Four registers' worth of `out` at a time, so that a sum stays in registers over all rows.
-void add_weighted_rows(const float* weight, const float* rows, int64_t stride, int64_t keys, float* out, int64_t n) {
-  constexpr int64_t kBlock = 4 * kLanes;
-  int64_t at = 0;
-  for (; at + kBlock <= n; at += kBlock) {
-    Lanes a = load(out + at), b = load(out + at + kLanes), c = load(out + at + 2 * kLanes),
-          d = load(out + at + 3 * kLanes);
+// Four registers' worth of `out` at a time, so that its sums stay in registers over all rows.
+AWQ_ROW_OP void add_weighted_rows(const float* weight, const float* rows, int64_t stride, int64_t keys, float* out,
+                                  int64_t n) {
+  for (; n >= 4 * kLanes; n -= 4 * kLanes, rows += 4 * kLanes, out += 4 * kLanes) {
+    Lanes a = load(out), b = load(out + kLanes), c = load(out + 2 * kLanes), d = load(out + 3 * kLanes);
     for (int64_t j = 0; j < keys; ++j) {
       const Lanes w = splat(weight[j]);
-      const float* row = rows + j * stride + at;
+      const float* row = rows + j * stride;
       a = a + w * load(row);
       b = b + w * load(row + kLanes);
       c = c + w * load(row + 2 * kLanes);
       d = d + w * load(row + 3 * kLanes);
     }
-    store(out + at, a), store(out + at + kLanes, b), store(out + at + 2 * kLanes, c), store(out + at + 3 * kLanes, d);
+    store(out, a), store(out + kLanes, b), store(out + 2 * kLanes, c), store(out + 3 * kLanes, d);
   }
   for (int64_t j = 0; j < keys; ++j) {
     const Lanes w = splat(weight[j]);
-    const float* row = rows + j * stride + at;
-    AWQ_FOR_LANES(n - at) put(out + at + i, get(out + at + i, count) + w * get(row + i, count), count);
+    for_lanes(n, [&](int64_t i, auto lanes) {
+      put(out + i, get(out + i, lanes) + w * get(rows + j * stride + i, lanes), lanes);
+    });
   }
 }
 

@@ -38,19 +38,21 @@ struct BF16Row {
   AWQ_LANE_FN Lanes lanes(const uint16_t* w) { return load_bf16(w); }
 };
 
-// The first `count` lanes; the others 0 (an element of all zero bits is 0 in every type).
 template <class Row>
-AWQ_LANE_FN Lanes weights(const typename Row::Element* w, int64_t count) {
-  if (count == kLanes) return Row::lanes(w);
+AWQ_LANE_FN Lanes weights(const typename Row::Element* w, Full) {
+  return Row::lanes(w);
+}
+template <class Row>  // the lanes past the end are 0: an element of all zero bits is 0 in every type
+AWQ_LANE_FN Lanes weights(const typename Row::Element* w, Part part) {
   typename Row::Element t[kLanes] = {};
-  for (int64_t i = 0; i < count; ++i) t[i] = w[i];
+  for (int64_t i = 0; i < part.count; ++i) t[i] = w[i];
   return Row::lanes(t);
 }
 
 template <class Row>
-void widen(const void* w, float* out, int64_t n) {
+AWQ_ROW_OP void widen(const void* w, float* out, int64_t n) {
   const auto* row = static_cast<const typename Row::Element*>(w);
-  AWQ_FOR_LANES(n) put(out + i, weights<Row>(row + i, count), count);
+  for_lanes(n, [&](int64_t i, auto lanes) { put(out + i, weights<Row>(row + i, lanes), lanes); });
 }
 
 // kM rows of x against one row of weights. Two chains of sums hide the adder's latency; every kM adds in the same
@@ -60,24 +62,24 @@ AWQ_LANE_FN void dots_of(const typename Row::Element* w, int64_t k, const float*
                          int64_t y_stride) {
   Lanes even[kM], odd[kM];
   for (int m = 0; m < kM; ++m) even[m] = odd[m] = splat(0.f);
-  int64_t at = 0;
-  for (; at + 2 * kLanes <= k; at += 2 * kLanes) {
+  const int64_t pairs = k / (2 * kLanes) * (2 * kLanes);
+  for (int64_t at = 0; at < pairs; at += 2 * kLanes) {
     const Lanes w0 = Row::lanes(w + at), w1 = Row::lanes(w + at + kLanes);
     for (int m = 0; m < kM; ++m) {
       even[m] = even[m] + w0 * load(x + m * x_stride + at);
       odd[m] = odd[m] + w1 * load(x + m * x_stride + at + kLanes);
     }
   }
-  for (; at < k; at += kLanes) {
-    const int64_t count = k - at < kLanes ? k - at : kLanes;
-    const Lanes w0 = weights<Row>(w + at, count);
-    for (int m = 0; m < kM; ++m) even[m] = even[m] + w0 * get(x + m * x_stride + at, count);
-  }
+  for_lanes(k - pairs, [&](int64_t i, auto lanes) {
+    const Lanes w0 = weights<Row>(w + pairs + i, lanes);
+    for (int m = 0; m < kM; ++m) even[m] = even[m] + w0 * get(x + m * x_stride + pairs + i, lanes);
+  });
   for (int m = 0; m < kM; ++m) y[m * y_stride] = sum(even[m] + odd[m]);
 }
 
 template <class Row>
-void dots(const void* weight_row, int64_t k, const float* x, int64_t x_stride, int64_t m, float* y, int64_t y_stride) {
+AWQ_ROW_OP void dots(const void* weight_row, int64_t k, const float* x, int64_t x_stride, int64_t m, float* y,
+                     int64_t y_stride) {
   const auto* w = static_cast<const typename Row::Element*>(weight_row);
   for (; m >= 4; m -= 4, x += 4 * x_stride, y += 4 * y_stride) dots_of<Row, 4>(w, k, x, x_stride, y, y_stride);
   if (m == 3) dots_of<Row, 3>(w, k, x, x_stride, y, y_stride);
