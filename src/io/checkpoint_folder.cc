@@ -35,8 +35,8 @@ void refuse_missing(const fs::path& folder, const std::vector<std::string>& file
   for (const std::string& file : files)
     if (!fs::exists(fs::symlink_status(folder / file, ignored))) missing.push_back(file);
   if (!missing.empty())
-    fail(fmt::format("{} of {} shards are missing in {}: {}; download the model again", missing.size(), files.size(),
-                     printable(folder.native()), listing(missing)));
+    fail(fmt::format("{} of {} shards are missing in {}: {}; {}", missing.size(), files.size(),
+                     printable(folder.native()), listing(missing), download_again(folder)));
 }
 
 // Weights in other containers; the first row that a folder has files of explains it.
@@ -47,7 +47,7 @@ constexpr std::string_view kPickle =
     "pickle files can run code and are not read; convert them with "
     "AutoModelForCausalLM.from_pretrained(...).save_pretrained(..., safe_serialization=True)";
 constexpr OtherContainer kOthers[] = {
-    {".safetensors", "the index is missing, download it again"},
+    {".safetensors", "the index is missing; download it again"},
     {".bin .pt .pth .ckpt", kPickle},
     {".gguf", "GGUF files are not read; give the original Hugging Face checkpoint"},
 };
@@ -105,6 +105,17 @@ void refuse_without_weights(const fs::path& folder) {
     if (!found.empty()) fail(fmt::format("{}, only {}: {}", none, listing(found), row.remedy));
   }
   fail(none);
+}
+
+std::string download_again(const fs::path& folder) {
+  constexpr std::string_view kModels = "models--";
+  std::error_code ignored;
+  const fs::path snapshot = fs::canonical(folder, ignored);
+  std::string repo = snapshot.parent_path().parent_path().filename();
+  if (snapshot.parent_path().filename() != "snapshots" || !repo.starts_with(kModels)) return "download it again";
+  repo.erase(0, kModels.size());
+  if (const size_t dashes = repo.find("--"); dashes != repo.npos) repo.replace(dashes, 2, "/");
+  return fmt::format("download it again with: hf download {} --revision {}", repo, snapshot.filename().native());
 }
 
 ShardIndex read_shard_index(const fs::path& folder) {

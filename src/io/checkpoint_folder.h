@@ -14,6 +14,9 @@ inline constexpr const char* kIndexFile = "model.safetensors.index.json";
 std::vector<std::string> files_in(const std::filesystem::path& folder);  // sorted
 std::string listing(const std::vector<std::string>& names);              // for a message: the first few, printable
 
+// "download it again", with the command when the folder is a snapshot in the Hugging Face cache.
+std::string download_again(const std::filesystem::path& folder);
+
 struct ShardIndex {
   std::map<std::string, std::string> weight_map;  // tensor -> file
   std::vector<std::string> shards;                // the files, sorted; each is a plain name and present

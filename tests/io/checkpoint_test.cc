@@ -120,8 +120,20 @@ TEST_F(CheckpointTest, OtherSymlinksAreRefused) {
 TEST_F(CheckpointTest, EveryShardMustBeThere) {
   two_shards();
   fs::remove(folder_ / "m-2.safetensors");
-  EXPECT_THAT(why(),
-              AllOf(HasSubstr("1 of 2 shards are missing"), HasSubstr("'m-2.safetensors'"), HasSubstr("download")));
+  EXPECT_THAT(why(), AllOf(HasSubstr("1 of 2 shards are missing"), HasSubstr("'m-2.safetensors'"),
+                           HasSubstr("; download it again")));
+}
+
+// HC1: a download that was broken off
+TEST_F(CheckpointTest, AnIncompleteSnapshotComesWithTheCommand) {
+  two_shards();
+  const ScratchFolder cache;
+  const fs::path snapshot = cache / "models--o--n/snapshots/0123";
+  fs::create_directories(snapshot);
+  for (const char* name : {"config.json", "model.safetensors.index.json", "m-1.safetensors"})
+    fs::copy(folder_ / name, snapshot / name);
+  EXPECT_THAT(refusal([&] { Checkpoint{snapshot}; }),
+              HasSubstr("'m-2.safetensors'; download it again with: hf download o/n --revision 0123"));
 }
 
 TEST_F(CheckpointTest, EveryShardIsCheckedOnOpening) {
