@@ -12,25 +12,25 @@
 namespace awq {
 
 struct LoadOptions {
-  std::string version = "auto";   // kernel family or row for the quantized linears, see select_kernel()
-  std::string device = "auto";    // "cpu", "cuda", "cuda:1"
-  int threads = 0;                // 0 = all cores
-  bool ignore_salient = false;    // leave the fp16 correction of --keep-fp16 out, as other loaders do
+  std::string version = "auto";  // kernel family or row for the quantized linears, see select_kernel()
+  std::string device = "auto";   // "cpu", "cuda", "cuda:1"
+  int threads = 0;               // 0 = all cores
+  bool ignore_salient = false;   // leave the fp16 correction of --keep-fp16 out, as other loaders do
 };
 
 struct SamplingOptions {
   int max_new_tokens = 128;
-  float temperature = 0;      // 0 = greedy
-  int top_k = 0;              // 0 = off
-  float top_p = 1;            // 1 = off
+  float temperature = 0;  // 0 = greedy
+  int top_k = 0;          // 0 = off
+  float top_p = 1;        // 1 = off
   uint64_t seed = 42;
   bool stop_at_eos = true;
 };
 
 struct GenerateTiming {
   int prompt_tokens = 0, new_tokens = 0;
-  double first_token_seconds = 0;          // prompt processing + first sample
-  std::vector<double> token_seconds;       // one per further token
+  double first_token_seconds = 0;     // prompt processing + first sample
+  std::vector<double> token_seconds;  // one per further token
 };
 
 // One call at a time: generate(), logits() and evaluate() share the model's working memory.
@@ -48,15 +48,15 @@ class Model {
   // Logits of every position of one sequence, row-major (ids.size(), vocab_size). Starts from an empty context.
   std::vector<float> logits(std::span<const int32_t> ids) const;
 
-  // Calls `on_text` with each new piece of text (whole UTF-8 characters); returns the new token ids, the one that ended the
-  // text included. Ends early where the context is full. An empty prompt starts from the model's BOS.
+  // Calls `on_text` with each new piece of text (whole UTF-8 characters); returns the new token ids, the one that ended
+  // the text included. Ends early where the context is full. An empty prompt starts from the model's BOS.
   std::vector<int32_t> generate(std::span<const int32_t> prompt, const SamplingOptions&,
                                 const std::function<void(std::string_view)>& on_text = {}, GenerateTiming* = nullptr,
                                 const std::atomic<int>* stop = nullptr) const;
 
   int vocab_size() const;
-  std::string kernels() const;      // which kernel rows were chosen, one line
-  uint64_t weight_bytes() const;    // bytes a token must read
+  std::string kernels() const;    // which kernel rows were chosen, one line
+  uint64_t weight_bytes() const;  // bytes a token must read
 
   struct Impl;
   Impl& impl() const;  // for the rest of the library
@@ -67,10 +67,10 @@ class Model {
 };
 
 struct EvaluateOptions {
-  int window = 512;             // tokens a window; non-overlapping; scored from the window alone
-  int max_windows = 60;         // 0 = all
-  size_t max_chars = 1'500'000; // Unicode characters of the text used, 0 = all
-  bool add_bos = false;         // put the tokenizer's BOS in front of each window
+  int window = 512;              // tokens a window; non-overlapping; scored from the window alone
+  int max_windows = 60;          // 0 = all
+  size_t max_chars = 1'500'000;  // Unicode characters of the text used, 0 = all
+  bool add_bos = false;          // put the tokenizer's BOS in front of each window
   std::function<void(int done, int total)> progress = {};
   const std::atomic<int>* stop = nullptr;
 };
@@ -82,11 +82,12 @@ struct EvaluateReport {
   // Against the reference model, when one is given:
   bool compared = false;
   double reference_perplexity = 0;
-  double kl = 0, kl_stderr = 0, kl_p99 = 0;        // mean KL(reference || model) a token, nats
-  double top1_agreement = 0;                       // fraction of positions with the same most likely token
+  double kl = 0, kl_stderr = 0, kl_p99 = 0;  // mean KL(reference || model) a token, nats
+  double top1_agreement = 0;                 // fraction of positions with the same most likely token
   double seconds = 0;
 };
 
-EvaluateReport evaluate(const Model&, std::string_view text, const EvaluateOptions& = {}, const Model* reference = nullptr);
+EvaluateReport evaluate(const Model&, std::string_view text, const EvaluateOptions& = {},
+                        const Model* reference = nullptr);
 
 }  // namespace awq

@@ -12,54 +12,54 @@
 namespace awq {
 
 struct CalibrationSource {
-  std::string path;                  // .txt, .jsonl[.gz|.zst], a folder of those, "-" for stdin, "" for the built-in sample
+  std::string path;  // .txt, .jsonl[.gz|.zst], a folder of those, "-" for stdin, "" for the built-in sample
   std::string text_column = "text";  // for .jsonl
 };
 
 struct QuantizeProgress {
-  std::string stage;        // "calibrate", "search", "clip", "pack", "assemble" ...
+  std::string stage;  // "calibrate", "search", "clip", "pack", "assemble" ...
   int block = 0, blocks = 0;
   double seconds = 0, eta_seconds = -1;  // -1: not known yet
-  std::string note;         // one line worth printing, or empty
+  std::string note;                      // one line worth printing, or empty
 };
 
 struct QuantizeOptions {
-  std::string model;                      // folder, or org/name in the local Hugging Face cache
-  std::filesystem::path out;              // folder to create
+  std::string model;          // folder, or org/name in the local Hugging Face cache
+  std::filesystem::path out;  // folder to create
   QuantConfig config;
-  std::vector<CalibrationSource> calib;   // empty = the built-in sample; several are mixed evenly
-  int samples = 128;                      // windows ...
-  int seqlen = 512;                       // ... of so many tokens
+  std::vector<CalibrationSource> calib;  // empty = the built-in sample; several are mixed evenly
+  int samples = 128;                     // windows ...
+  int seqlen = 512;                      // ... of so many tokens
   Search search = Search::kBoth;
   Objective objective = Objective::kGram;
   bool clip = true;
-  double keep_fp16 = 0;                   // fraction of input channels of each linear with an fp16 correction, 0 .. 0.03
+  double keep_fp16 = 0;  // fraction of input channels of each linear with an fp16 correction, 0 .. 0.03
   SalientBy salient_by = SalientBy::kActivation;
-  int threads = 0;                        // 0 = all cores; the output does not depend on it
-  uint64_t seed = 42;                     // for SalientBy::kRandom and the mixing of sources
+  int threads = 0;     // 0 = all cores; the output does not depend on it
+  uint64_t seed = 42;  // for SalientBy::kRandom and the mixing of sources
   uint64_t max_shard_bytes = 5'000'000'000;
-  std::filesystem::path work_dir;         // empty = beside the output
-  bool force = false;                     // replace an existing output
-  bool resume = false;                    // continue from the work folder of a stopped run
-  bool dry_run = false;                   // plan only: nothing is computed and nothing is written
+  std::filesystem::path work_dir;  // empty = beside the output
+  bool force = false;              // replace an existing output
+  bool resume = false;             // continue from the work folder of a stopped run
+  bool dry_run = false;            // plan only: nothing is computed and nothing is written
   std::function<void(const QuantizeProgress&)> progress;
-  const std::atomic<int>* stop = nullptr; // set to a signal number: stop after the step at hand, resumable
+  const std::atomic<int>* stop = nullptr;  // set to a signal number: stop after the step at hand, resumable
 };
 
 struct LinearReport {
-  std::string name;                // "model.layers.3.mlp.down_proj"
-  double rtn_loss = 0, loss = 0;   // mean squared output error, plain rounding / as written; loss <= rtn_loss
-  std::string chosen;              // "identity", "paper 0.45", "duo 0.80"
-  int dead_channels = 0;           // input channels that no calibration token excites
-  std::string warning;             // empty, or what was not finite and what was done instead
+  std::string name;               // "model.layers.3.mlp.down_proj"
+  double rtn_loss = 0, loss = 0;  // mean squared output error, plain rounding / as written; loss <= rtn_loss
+  std::string chosen;             // "identity", "paper 0.45", "duo 0.80"
+  int dead_channels = 0;          // input channels that no calibration token excites
+  std::string warning;            // empty, or what was not finite and what was done instead
 };
 
 struct QuantizeReport {
   std::filesystem::path out;
-  uint64_t tokens = 0;             // calibration tokens used
-  std::string data_hash;           // of the token stream, hex
+  uint64_t tokens = 0;    // calibration tokens used
+  std::string data_hash;  // of the token stream, hex
   uint64_t bytes_in = 0, bytes_out = 0;
-  double bits_per_weight = 0;      // of the quantized linears, scales and zero points counted in
+  double bits_per_weight = 0;  // of the quantized linears, scales and zero points counted in
   double seconds = 0;
   uint64_t peak_rss_bytes = 0;
   std::vector<LinearReport> linears;

@@ -20,7 +20,9 @@
 #include "format/salient.h"
 #include "model/config.h"
 
-namespace awq::io { class Checkpoint; }
+namespace awq::io {
+class Checkpoint;
+}
 
 namespace awq::backend {
 
@@ -29,8 +31,8 @@ namespace awq::backend {
 // Sequences are numbered slots; each has its own context. A forward appends `tokens` to every listed sequence.
 struct SequenceInput {
   int slot = 0;
-  std::span<const int32_t> tokens;   // new tokens, at least one
-  bool all_logits = false;           // logits of every new token, else of the last one only
+  std::span<const int32_t> tokens;  // new tokens, at least one
+  bool all_logits = false;          // logits of every new token, else of the last one only
 };
 
 class Executor {
@@ -42,14 +44,14 @@ class Executor {
   virtual void forward(std::span<const SequenceInput> inputs, MatrixView<float> logits) = 0;
   virtual void reset(int slot) = 0;  // empties its context
   virtual int64_t length(int slot) const = 0;
-  virtual std::string kernels() const = 0;        // which rows run, one line
-  virtual uint64_t weight_bytes() const = 0;      // bytes of weights that one token reads
+  virtual std::string kernels() const = 0;    // which rows run, one line
+  virtual uint64_t weight_bytes() const = 0;  // bytes of weights that one token reads
 };
 
 struct ExecutorOptions {
-  std::string version = "auto";      // see awq::select_kernel
+  std::string version = "auto";  // see awq::select_kernel
   int slots = 1;
-  int64_t capacity = 0;              // tokens a slot can hold; 0 = the model's max_positions (memory grows with use)
+  int64_t capacity = 0;  // tokens a slot can hold; 0 = the model's max_positions (memory grows with use)
   int threads = 0;
   bool ignore_salient = false;
 };
@@ -57,10 +59,14 @@ struct ExecutorOptions {
 // ---- quantizing -----------------------------------------------------------------------------------------------------
 
 // Float weights of one decoder block, row-major (n, k) per linear; names within the block ("self_attn.q_proj").
-struct FloatTensor { std::string name; std::vector<int64_t> shape; std::vector<float> data; };
+struct FloatTensor {
+  std::string name;
+  std::vector<int64_t> shape;
+  std::vector<float> data;
+};
 struct FloatBlock {
   int64_t layer = 0;
-  std::vector<FloatTensor> tensors;          // "input_layernorm.weight", "self_attn.q_proj.weight", ...
+  std::vector<FloatTensor> tensors;  // "input_layernorm.weight", "self_attn.q_proj.weight", ...
   const FloatTensor* find(std::string_view name) const;
   FloatTensor* find(std::string_view name);
 };
@@ -68,8 +74,8 @@ struct FloatBlock {
 // Statistics of the input that a group of linears reads: one per distinct input of a block.
 struct InputStats {
   int64_t k = 0, tokens = 0;
-  std::vector<double> abs_sum;   // (k)     sum over tokens of |x|
-  std::vector<float> gram;       // (k, k)  sum over tokens of x x', symmetric, both halves filled
+  std::vector<double> abs_sum;  // (k)     sum over tokens of |x|
+  std::vector<float> gram;      // (k, k)  sum over tokens of x x', symmetric, both halves filled
 };
 
 // Arithmetic of the search for one block at a time. Results do not depend on the number of threads.
@@ -78,8 +84,8 @@ class QuantEngine {
  public:
   virtual ~QuantEngine() = default;
 
-  // hidden (windows * window, hidden) becomes the block's output. With `stats`: one entry per architecture group, over all
-  // tokens; with `inputs` too: a copy of the input (t, k) of the groups listed in `keep_inputs`.
+  // hidden (windows * window, hidden) becomes the block's output. With `stats`: one entry per architecture group, over
+  // all tokens; with `inputs` too: a copy of the input (t, k) of the groups listed in `keep_inputs`.
   struct Collect {
     std::vector<InputStats>* stats = nullptr;
     std::span<const size_t> keep_inputs;
@@ -94,10 +100,11 @@ class QuantEngine {
                                            std::span<const int32_t> corrected) = 0;
 
   // The same for given limits: |w| is clamped to limits (n, k / group) before rounding; empty = not clamped.
-  virtual double loss(MatrixView<const float> weight, const InputStats&, std::span<const float> limits, const format::Grid&,
-                      std::span<const int32_t> corrected) = 0;
+  virtual double loss(MatrixView<const float> weight, const InputStats&, std::span<const float> limits,
+                      const format::Grid&, std::span<const int32_t> corrected) = 0;
 
-  // For each row and group the clamp (n, k / group), of max|w| * (1 - i/20), i = 0..9, with the least error over the group alone.
+  // For each row and group the clamp (n, k / group), of max|w| * (1 - i/20), i = 0..9, with the least error over the
+  // group alone.
   virtual std::vector<float> clip_limits(MatrixView<const float> weight, const InputStats&, const format::Grid&,
                                          std::span<const int32_t> corrected) = 0;
 
@@ -106,8 +113,8 @@ class QuantEngine {
 
   // Output of the attention module or the MLP for its normed input (t, hidden), with the weights of `block`: what
   // Objective::kModule compares.
-  virtual void module_output(const FloatBlock& block, std::string_view module, MatrixView<const float> input, int64_t window,
-                             MatrixView<float> output) = 0;
+  virtual void module_output(const FloatBlock& block, std::string_view module, MatrixView<const float> input,
+                             int64_t window, MatrixView<float> output) = 0;
 };
 
 class Device {
@@ -116,7 +123,8 @@ class Device {
   virtual const DeviceInfo& info() const = 0;
   virtual std::span<const KernelTraits> kernels() const = 0;
   virtual std::unique_ptr<QuantEngine> quant_engine(const model::ModelConfig&, int threads) = 0;
-  virtual std::unique_ptr<Executor> load_executor(const io::Checkpoint&, const model::ModelConfig&, const ExecutorOptions&) = 0;
+  virtual std::unique_ptr<Executor> load_executor(const io::Checkpoint&, const model::ModelConfig&,
+                                                  const ExecutorOptions&) = 0;
 };
 
 // backend/registry.cc: the list of backends. `name`: "auto", "cpu", "cuda", "cuda:1". Error(kDevice) with the reason.

@@ -18,8 +18,8 @@ inline uint64_t checked_add(uint64_t a, uint64_t b, const char* what) {
 }
 
 // For our own bugs, never for a user's file.
-#define AWQ_ASSERT(cond)                                                                              \
-  do {                                                                                                \
+#define AWQ_ASSERT(cond)                                                                               \
+  do {                                                                                                 \
     if (!(cond)) throw ::awq::Error(::awq::ErrorKind::kFailure, "internal error: " #cond " is false"); \
   } while (false)
 

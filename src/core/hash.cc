@@ -12,7 +12,9 @@ std::string to_hex(XXH128_hash_t h) { return fmt::format("{:016x}{:016x}", h.hig
 
 }  // namespace
 
-struct Hasher::State { XXH3_state_t xxh; };
+struct Hasher::State {
+  XXH3_state_t xxh;
+};
 
 std::string hash_hex(std::span<const std::byte> data) { return to_hex(XXH3_128bits(data.data(), data.size())); }
 

@@ -8,7 +8,9 @@ namespace {
 
 constexpr int64_t kLanes = 16;  // independent running extremes: lets the compiler use vector min and max
 
-struct Extremes { float low, high; };  // both include 0
+struct Extremes {
+  float low, high;
+};  // both include 0
 
 Extremes extremes(const float* w, int64_t count) {
   float low[kLanes] = {}, high[kLanes] = {};
@@ -64,8 +66,8 @@ void round_row(const float* w, int64_t k, const Grid& grid, std::span<const floa
     round_group(w + c, grid.group, grid, limits.empty() ? std::numeric_limits<float>::infinity() : limits[g], out + c);
 }
 
-void quantize_rows(MatrixView<const float> w, int64_t first, int64_t rows, std::span<const float> limits, const Grid& grid,
-                   QuantizedLinear& out) {
+void quantize_rows(MatrixView<const float> w, int64_t first, int64_t rows, std::span<const float> limits,
+                   const Grid& grid, QuantizedLinear& out) {
   const int64_t groups = w.cols / grid.group;
   const float max_code = static_cast<float>(grid.max_code());
   for (int64_t r = first; r < first + rows; ++r)

@@ -1,10 +1,11 @@
 // The 4-bit grid itself: what rounding a group of weights means, independent of any packed layout.
 //
-//   asymmetric  scale = (max(w, 0) - min(w, 0)) / 15      zero = round(-min / scale)     q = clamp(round(w / scale) + zero, 0, 15)
-//   symmetric   scale = max|w| / 7                        zero = 8                       q = clamp(round(w / scale) + 8, 0, 15)
+//   asymmetric  scale = (max(w, 0) - min(w, 0)) / 15      zero = round(-min / scale)     q = clamp(round(w / scale) +
+//   zero, 0, 15) symmetric   scale = max|w| / 7                        zero = 8                       q = clamp(round(w
+//   / scale) + 8, 0, 15)
 //
-// Zero lies inside the range always: groups of one sign or one value, which AutoAWQ's formula destroys, come out right. The
-// scale is rounded to fp16, as it will be stored, before any q is computed from it. round() is half to even.
+// Zero lies inside the range always: groups of one sign or one value, which AutoAWQ's formula destroys, come out right.
+// The scale is rounded to fp16, as it will be stored, before any q is computed from it. round() is half to even.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -15,14 +16,17 @@
 namespace awq::format {
 
 struct Grid {
-  int bits = 4;            // 2 .. 8
-  int64_t group = 128;     // > 0
+  int bits = 4;         // 2 .. 8
+  int64_t group = 128;  // > 0
   bool zero_point = true;
 
   int max_code() const { return (1 << bits) - 1; }
 };
 
-struct GroupScale { float scale; float zero; };  // scale holds an fp16 value; zero an integer in [0, max_code]
+struct GroupScale {
+  float scale;
+  float zero;
+};  // scale holds an fp16 value; zero an integer in [0, max_code]
 
 // For weights w[0, count) after clamping to [-limit, limit]; limit = infinity for none. Weights must be finite.
 GroupScale fit_group(const float* w, int64_t count, const Grid&, float limit);

@@ -10,8 +10,13 @@
 namespace awq::io {
 namespace {
 
-constexpr std::string_view kWeightSuffixes[] = {".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt",
-                                                ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx", ".onnx_data", ".ot"};
+constexpr std::string_view kWeightSuffixes[] = {".safetensors", ".safetensors.index.json",
+                                                ".bin",         ".bin.index.json",
+                                                ".pt",          ".pth",
+                                                ".ckpt",        ".gguf",
+                                                ".h5",          ".msgpack",
+                                                ".onnx",        ".onnx_data",
+                                                ".ot"};
 
 bool is_companion(const std::string& name) {
   if (name.starts_with('.') || name == "config.json" || name == "awq_report.json") return false;
@@ -23,7 +28,8 @@ bool is_companion(const std::string& name) {
 
 void copy_companions(const std::filesystem::path& from, const std::filesystem::path& to) {
   std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::directory_iterator(from))  // follows the Hugging Face cache's symbolic links
+  for (const auto& entry :
+       std::filesystem::directory_iterator(from))  // follows the Hugging Face cache's symbolic links
     if (entry.is_regular_file() && is_companion(entry.path().filename().string())) files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   for (const auto& file : files) io::copy_file(file, to / file.filename());

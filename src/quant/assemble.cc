@@ -23,7 +23,8 @@ constexpr uint64_t kCopyBytes = uint64_t{8} << 20;
 void copy_tensor(const io::SafetensorsFile& from, const std::string& name, io::SafetensorsWriter& to) {
   const io::TensorInfo* info = from.find(name);
   if (!info)
-    throw Error(ErrorKind::kFailure, fmt::format("'{}' lacks the tensor '{}'; run again with --force", from.path().string(), name));
+    throw Error(ErrorKind::kFailure,
+                fmt::format("'{}' lacks the tensor '{}'; run again with --force", from.path().string(), name));
   std::vector<std::byte> buffer(std::min(kCopyBytes, info->bytes()));
   for (uint64_t at = 0; at < info->bytes(); at += buffer.size()) {
     const auto part = std::span(buffer).first(std::min<uint64_t>(buffer.size(), info->bytes() - at));
@@ -46,8 +47,9 @@ void convert_tensor(const io::Checkpoint& checkpoint, const io::TensorSpec& spec
     for (size_t i = 0; i < values.size(); ++i) {
       halves[i] = f32_to_f16(values[i]);
       if (!std::isfinite(f16_to_f32(halves[i])))
-        throw Error(ErrorKind::kBadInput, fmt::format("tensor '{}' holds {} in row {}, which fp16 cannot (largest 65504)",
-                                                      spec.name, values[i], r + static_cast<int64_t>(i) / cols));
+        throw Error(ErrorKind::kBadInput,
+                    fmt::format("tensor '{}' holds {} in row {}, which fp16 cannot (largest 65504)", spec.name,
+                                values[i], r + static_cast<int64_t>(i) / cols));
     }
     to.write(std::as_bytes(std::span(halves)));
   }
@@ -74,8 +76,10 @@ void write_shards(const io::Checkpoint& checkpoint, const model::ModelConfig& co
         block = std::make_unique<io::SafetensorsFile>(work.tensors_path(layer));
         open_layer = layer;
       }
-      if (layer >= 0) copy_tensor(*block, spec.name, writer);
-      else convert_tensor(checkpoint, spec, writer);
+      if (layer >= 0)
+        copy_tensor(*block, spec.name, writer);
+      else
+        convert_tensor(checkpoint, spec, writer);
     }
     writer.commit();
   }
@@ -105,12 +109,20 @@ std::string edited_config(const io::Checkpoint& checkpoint, const QuantConfig& q
 
 std::string report_json(const QuantizeReport& report, const std::string& settings) {
   using nlohmann::ordered_json;
-  ordered_json j = {{"schema_version", 1}, {"settings", ordered_json::parse(settings)}, {"calibration_tokens", report.tokens},
-                    {"data_hash", report.data_hash}, {"bits_per_weight", report.bits_per_weight}, {"linears", ordered_json::array()}};
+  ordered_json j = {{"schema_version", 1},
+                    {"settings", ordered_json::parse(settings)},
+                    {"calibration_tokens", report.tokens},
+                    {"data_hash", report.data_hash},
+                    {"bits_per_weight", report.bits_per_weight},
+                    {"linears", ordered_json::array()}};
   const auto number = [](double x) { return std::isfinite(x) ? ordered_json(x) : ordered_json(nullptr); };
   for (const LinearReport& l : report.linears)
-    j["linears"].push_back({{"name", l.name}, {"chosen", l.chosen}, {"rtn_loss", number(l.rtn_loss)}, {"loss", number(l.loss)},
-                            {"dead_channels", l.dead_channels}, {"warning", l.warning}});
+    j["linears"].push_back({{"name", l.name},
+                            {"chosen", l.chosen},
+                            {"rtn_loss", number(l.rtn_loss)},
+                            {"loss", number(l.loss)},
+                            {"dead_channels", l.dead_channels},
+                            {"warning", l.warning}});
   return j.dump(1) + "\n";
 }
 

@@ -29,12 +29,12 @@ format::Grid grid_for(const QuantConfig& config, int64_t k) {
 struct GroupWork {
   const LayerGroup* group = nullptr;
   size_t index = 0;
-  std::vector<std::string> names;            // of the linears that get quantized
-  std::vector<size_t> positions;             // theirs in group->linears
+  std::vector<std::string> names;  // of the linears that get quantized
+  std::vector<size_t> positions;   // theirs in group->linears
   std::vector<float> x_mean;
   std::vector<std::vector<int32_t>> corrected;  // per linear: channels that keep fp16
-  std::vector<double> rtn, loss;             // per linear, summed over outputs and tokens
-  std::vector<std::vector<float>> limits;    // per linear: clamp (n, k / group) of the scaled weight, empty = none
+  std::vector<double> rtn, loss;                // per linear, summed over outputs and tokens
+  std::vector<std::vector<float>> limits;       // per linear: clamp (n, k / group) of the scaled weight, empty = none
   Candidate chosen;
   std::string warning;
 };
@@ -60,8 +60,9 @@ class BlockQuantizer {
     BlockResult result;
     for (const GroupWork& w : work) finish(w, result);
     for (FloatTensor& t : block_.tensors)
-      if (std::none_of(result.linears.begin(), result.linears.end(),
-                       [&](const BlockLinear& l) { return t.name == l.name + ".weight" || t.name == l.name + ".bias"; }))
+      if (std::none_of(result.linears.begin(), result.linears.end(), [&](const BlockLinear& l) {
+            return t.name == l.name + ".weight" || t.name == l.name + ".bias";
+          }))
         result.others.push_back(std::move(t));
     return result;
   }
@@ -72,7 +73,9 @@ class BlockQuantizer {
     AWQ_ASSERT(t != nullptr);
     return *t;
   }
-  std::string full_name(std::string_view linear) const { return model::block_prefix(block_.layer) + std::string(linear); }
+  std::string full_name(std::string_view linear) const {
+    return model::block_prefix(block_.layer) + std::string(linear);
+  }
 
   std::vector<int32_t> salient_channels(const FloatTensor& w, const GroupWork& work) const {
     const int64_t k = w.shape[1];
@@ -128,7 +131,8 @@ class BlockQuantizer {
       std::copy(row.begin(), row.end(), losses.begin() + w * scales.size());
     }
     const bool by_module = options_.objective == Objective::kModule && work.names.size() > 1 && scales.size() > 1;
-    const std::vector<double> total = by_module ? module_losses(work, candidates) : sum_over_linears(losses, scales.size());
+    const std::vector<double> total =
+        by_module ? module_losses(work, candidates) : sum_over_linears(losses, scales.size());
     size_t best = 0;
     for (size_t c = 1; c < total.size(); ++c)
       if (std::isfinite(total[c]) && (total[c] < total[best] || !std::isfinite(total[best])) &&
@@ -168,7 +172,8 @@ class BlockQuantizer {
     std::vector<double> losses;
     for (const Candidate& candidate : candidates) {
       FloatBlock rounded = block_;
-      for (size_t i = 0; i < work.names.size(); ++i) round_in_place(rounded, work.names[i], candidate.scale, work.corrected[i]);
+      for (size_t i = 0; i < work.names.size(); ++i)
+        round_in_place(rounded, work.names[i], candidate.scale, work.corrected[i]);
       engine_.module_output(rounded, work.group->scored_on, x, options_.seqlen, {output.data(), tokens, k});
       double sum = 0;
       for (size_t i = 0; i < output.size(); ++i) {
@@ -194,8 +199,8 @@ class BlockQuantizer {
     }
   }
 
-  // On the weights as their consumer sees them (columns scaled, rows not yet divided by what the next group folds in), so
-  // that the loss is the same quantity as in the search and the two can be compared.
+  // On the weights as their consumer sees them (columns scaled, rows not yet divided by what the next group folds in),
+  // so that the loss is the same quantity as in the search and the two can be compared.
   void clip(GroupWork& work) {
     work.limits.resize(work.names.size());
     if (work.names.empty()) return;
@@ -207,7 +212,8 @@ class BlockQuantizer {
       scale_columns({w.data.data(), w.shape[0], w.shape[1]}, work.chosen.scale);
       std::vector<float> limits = engine_.clip_limits(view(w), stats, grid(stats.k), work.corrected[i]);
       const double clipped = engine_.loss(view(w), stats, limits, grid(stats.k), work.corrected[i]);
-      if (clipped < work.loss[i]) {  // each limit is the best for its own group of weights; across groups errors may add up
+      if (clipped <
+          work.loss[i]) {  // each limit is the best for its own group of weights; across groups errors may add up
         work.loss[i] = clipped;
         work.limits[i] = std::move(limits);
       }
@@ -253,9 +259,10 @@ class BlockQuantizer {
     BlockLinear out{work.names[i], engine_.quantize(view(w), limits, grid(w.shape[1])), {}};
     for (f16_t s : out.packed.scales)
       if (!std::isfinite(f16_to_f32(s)))
-        throw Error(ErrorKind::kBadInput, fmt::format("{}: a group of weights spans more than fp16 scales can hold (65504 x {}); "
-                                                      "keep this module in fp16 with --modules-to-not-convert",
-                                                      full_name(w.name), grid(1).max_code()));
+        throw Error(ErrorKind::kBadInput,
+                    fmt::format("{}: a group of weights spans more than fp16 scales can hold (65504 x {}); "
+                                "keep this module in fp16 with --modules-to-not-convert",
+                                full_name(w.name), grid(1).max_code()));
     if (const FloatTensor* bias = block_.find(work.names[i] + ".bias"))
       for (float b : bias->data) out.packed.bias.push_back(f32_to_f16(b));
     out.salient.index = work.corrected[i];

@@ -11,14 +11,16 @@
 namespace awq::quant {
 namespace {
 
-// More text than this a token is read by no tokenizer worth calibrating with; keeps a huge file from being encoded whole.
+// More text than this a token is read by no tokenizer worth calibrating with; keeps a huge file from being encoded
+// whole.
 constexpr size_t kBytesPerToken = 32;
 
 std::string name_of(const CalibrationSource& source) {
   return source.path.empty() ? "the built-in sample" : source.path == "-" ? "standard input" : "'" + source.path + "'";
 }
 
-std::vector<int32_t> encode_source(const io::Tokenizer& tokenizer, const CalibrationSource& source, size_t tokens_wanted) {
+std::vector<int32_t> encode_source(const io::Tokenizer& tokenizer, const CalibrationSource& source,
+                                   size_t tokens_wanted) {
   const size_t limit = std::max<size_t>(size_t{64} << 20, tokens_wanted * kBytesPerToken);
   std::vector<int32_t> ids;
   bool any_text = false;
@@ -35,8 +37,10 @@ std::vector<int32_t> encode_source(const io::Tokenizer& tokenizer, const Calibra
 void check_ids(const std::vector<int32_t>& ids, int64_t vocab) {
   const auto bad = std::find_if(ids.begin(), ids.end(), [&](int32_t id) { return id < 0 || id >= vocab; });
   if (bad == ids.end()) return;
-  throw Error(ErrorKind::kBadInput, fmt::format("the tokenizer gives token id {} but the model's vocabulary has {} entries: "
-                                                "tokenizer.json belongs to another model", *bad, vocab));
+  throw Error(ErrorKind::kBadInput,
+              fmt::format("the tokenizer gives token id {} but the model's vocabulary has {} entries: "
+                          "tokenizer.json belongs to another model",
+                          *bad, vocab));
 }
 
 }  // namespace
@@ -53,12 +57,13 @@ CalibrationTokens load_calibration(const io::Tokenizer& tokenizer, const Quantiz
     const int64_t have = std::ssize(streams.back()) / out.window;
     check_ids(streams.back(), vocab);
     if (have == 0)
-      throw Error(ErrorKind::kBadInput,
-                  fmt::format("calibration text: {} has {} tokens, one window needs {}; give more text or a smaller --seqlen",
-                              name_of(source), streams.back().size(), out.window));
+      throw Error(
+          ErrorKind::kBadInput,
+          fmt::format("calibration text: {} has {} tokens, one window needs {}; give more text or a smaller --seqlen",
+                      name_of(source), streams.back().size(), out.window));
     if (have < share)
-      out.warnings.push_back(fmt::format("calibration text: {} has {} windows of {} tokens, {} were asked for", name_of(source),
-                                         have, out.window, share));
+      out.warnings.push_back(fmt::format("calibration text: {} has {} windows of {} tokens, {} were asked for",
+                                         name_of(source), have, out.window, share));
   }
   for (int64_t w = 0; w < share; ++w)
     for (const std::vector<int32_t>& stream : streams) {

@@ -31,7 +31,8 @@ void check_options(const QuantizeOptions& o) {
   require(o.seqlen >= 8 && o.seqlen <= 1 << 17, fmt::format("seqlen = {} is not in 8 .. 131072", o.seqlen));
   require(o.keep_fp16 == 0 || (o.keep_fp16 >= 0.001 && o.keep_fp16 <= 0.03),
           fmt::format("keep_fp16 = {:g} %: choose 0.1 % to 3 %", o.keep_fp16 * 100));
-  require(o.max_shard_bytes >= 1 << 20, fmt::format("a shard of {} bytes is too small, choose at least 1 MiB", o.max_shard_bytes));
+  require(o.max_shard_bytes >= 1 << 20,
+          fmt::format("a shard of {} bytes is too small, choose at least 1 MiB", o.max_shard_bytes));
 }
 
 void check_shape(const io::Checkpoint& checkpoint, const model::TensorNeed& need) {
@@ -40,8 +41,8 @@ void check_shape(const io::Checkpoint& checkpoint, const model::TensorNeed& need
     throw Error(ErrorKind::kBadInput, fmt::format("tensor '{}' has shape [{}], config.json implies [{}]", need.name,
                                                   fmt::join(info.shape, ", "), fmt::join(need.shape, ", ")));
   if (!info.known)
-    throw Error(ErrorKind::kBadInput, fmt::format("tensor '{}' has dtype {}, which is not read (F32, F16, BF16 are)", need.name,
-                                                  info.dtype_text));
+    throw Error(ErrorKind::kBadInput, fmt::format("tensor '{}' has dtype {}, which is not read (F32, F16, BF16 are)",
+                                                  need.name, info.dtype_text));
 }
 
 // All widths at once: a user wants the whole list and the remedy, not the first complaint.
@@ -55,14 +56,17 @@ void check_groups(const model::ModelConfig& config, const QuantizeOptions& o) {
     std::erase_if(fit, [&](int g) { return l.k % g != 0; });
   }
   if (bad.empty()) return;
-  std::string remedy = fit.empty() ? "no group size of 32, 64, 128 fits all of them: use --group-size -1, or keep them in fp16 "
-                                     "with --modules-to-not-convert"
-                                   : fmt::format("group sizes that fit: {}", fmt::join(fit, ", "));
+  std::string remedy = fit.empty()
+                           ? "no group size of 32, 64, 128 fits all of them: use --group-size -1, or keep them in fp16 "
+                             "with --modules-to-not-convert"
+                           : fmt::format("group sizes that fit: {}", fmt::join(fit, ", "));
   throw Error(ErrorKind::kBadInput, fmt::format("not divisible by the group size {}: {}; {}", o.config.group_size,
                                                 fmt::join(bad, ", "), remedy));
 }
 
-struct BlockSizes { uint64_t weights = 0, widest = 0, gram = 0, largest_linear = 0; };
+struct BlockSizes {
+  uint64_t weights = 0, widest = 0, gram = 0, largest_linear = 0;
+};
 
 BlockSizes block_sizes(const model::ModelConfig& c) {
   BlockSizes s;
@@ -84,11 +88,11 @@ uint64_t estimate_memory(const model::ModelConfig& c, const QuantizeOptions& o) 
   const uint64_t threads = o.threads > 0 ? o.threads : available_cores();
   constexpr uint64_t kFixed = uint64_t{96} << 20;  // program, oneDNN's generated code, tokenizer, text
   uint64_t bytes = kFixed;
-  bytes += tokens * c.hidden * 4;                              // hidden states of all windows
-  bytes += s.weights * 4 + s.largest_linear * 6;               // the block; a scaled copy and the codes of one linear
-  bytes += (s.gram + s.widest * s.widest) * 4;                 // H of every input, a scaled copy of one
-  bytes += threads * 2 * 128 * s.widest * 4;                   // dW and dW H of a task
-  bytes += 4096 * (c.hidden * 4 + c.intermediate * 3) * 4;     // activations of the windows in flight
+  bytes += tokens * c.hidden * 4;                           // hidden states of all windows
+  bytes += s.weights * 4 + s.largest_linear * 6;            // the block; a scaled copy and the codes of one linear
+  bytes += (s.gram + s.widest * s.widest) * 4;              // H of every input, a scaled copy of one
+  bytes += threads * 2 * 128 * s.widest * 4;                // dW and dW H of a task
+  bytes += 4096 * (c.hidden * 4 + c.intermediate * 3) * 4;  // activations of the windows in flight
   if (o.objective == Objective::kModule) bytes += 3 * tokens * c.hidden * 4 + s.weights * 4;
   return bytes;
 }
@@ -103,7 +107,9 @@ Plan make_plan(const io::Checkpoint& checkpoint, const model::ModelConfig& confi
   plan.bytes_in = checkpoint.total_bytes();
   uint64_t packed_bits = 0, packed_weights = 0, salient_bytes = 0;
   const auto outer = model::outer_tensors(config);
-  const auto add_fp16 = [&](const model::TensorNeed& need) { plan.tensors.push_back({need.name, Dtype::kF16, need.shape}); };
+  const auto add_fp16 = [&](const model::TensorNeed& need) {
+    plan.tensors.push_back({need.name, Dtype::kF16, need.shape});
+  };
   const auto add_linear = [&](const model::TensorNeed& need) {
     const std::string module = need.name.substr(0, need.name.rfind('.'));
     const int64_t n = need.shape[0], k = need.shape[1];
@@ -123,9 +129,12 @@ Plan make_plan(const io::Checkpoint& checkpoint, const model::ModelConfig& confi
     for (const model::TensorNeed& need : model::block_tensors(config, layer)) {
       check_shape(checkpoint, need);
       const std::string module = need.name.substr(0, need.name.rfind('.'));
-      if (!need.linear) add_fp16(need);
-      else if (is_kept(o.config, module)) add_fp16(need), plan.kept_fp16.push_back(module);
-      else add_linear(need);
+      if (!need.linear)
+        add_fp16(need);
+      else if (is_kept(o.config, module))
+        add_fp16(need), plan.kept_fp16.push_back(module);
+      else
+        add_linear(need);
     }
   for (size_t i = 1; i < outer.size(); ++i) add_fp16(outer[i]);
   for (const model::TensorNeed& need : outer)
@@ -147,10 +156,11 @@ void check_room(const Plan& plan, const QuantizeOptions& o, const std::filesyste
                 fmt::format("needs about {} of host memory, {} are available; lower --samples ({}) or --seqlen ({})",
                             gigabytes(plan.memory_bytes), gigabytes(have), o.samples, o.seqlen));
   if (const uint64_t have = io::free_disk_bytes(disk_folder); plan.disk_bytes > have)
-    throw Error(ErrorKind::kNoRoom,
-                fmt::format("needs {} on the disk of '{}' (output and work folder), {} are free; free some, or choose another "
-                            "place for the output and --work-dir", gigabytes(plan.disk_bytes), disk_folder.string(),
-                            gigabytes(have)));
+    throw Error(
+        ErrorKind::kNoRoom,
+        fmt::format("needs {} on the disk of '{}' (output and work folder), {} are free; free some, or choose another "
+                    "place for the output and --work-dir",
+                    gigabytes(plan.disk_bytes), disk_folder.string(), gigabytes(have)));
 }
 
 }  // namespace awq::quant

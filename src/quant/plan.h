@@ -1,4 +1,5 @@
-// What a run will write and need, from headers alone: the tensors of the output, memory, disk; and every reason to refuse.
+// What a run will write and need, from headers alone: the tensors of the output, memory, disk; and every reason to
+// refuse.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -12,17 +13,17 @@
 namespace awq::quant {
 
 struct Plan {
-  std::vector<io::TensorSpec> tensors;    // of the output, in the order of the model
-  std::vector<std::string> kept_fp16;     // linears that are not quantized, lm_head and embeddings among them
+  std::vector<io::TensorSpec> tensors;  // of the output, in the order of the model
+  std::vector<std::string> kept_fp16;   // linears that are not quantized, lm_head and embeddings among them
   uint64_t bytes_in = 0, bytes_out = 0;
-  uint64_t memory_bytes = 0;              // estimated peak of the process
-  uint64_t disk_bytes = 0;                // output and work folder together
-  double bits_per_weight = 0;             // of the quantized linears
+  uint64_t memory_bytes = 0;   // estimated peak of the process
+  uint64_t disk_bytes = 0;     // output and work folder together
+  double bits_per_weight = 0;  // of the quantized linears
 };
 
-// Error(kBadInput) when a tensor is missing or of another shape than config.json implies, when a width is not divisible by
-// the group size (naming the layers and the group sizes that fit) or does not fit the layout; Error(kUsage) for options out
-// of range.
+// Error(kBadInput) when a tensor is missing or of another shape than config.json implies, when a width is not divisible
+// by the group size (naming the layers and the group sizes that fit) or does not fit the layout; Error(kUsage) for
+// options out of range.
 Plan make_plan(const io::Checkpoint&, const model::ModelConfig&, const QuantizeOptions&);
 
 // Error(kNoRoom) with the number, the biggest contributor and the options that lower it, when this machine has less.

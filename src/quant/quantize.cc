@@ -1,6 +1,6 @@
-// The main job from end to end. One block of weights is in memory at a time; the hidden states of the calibration windows
-// pass through the original blocks, so what a block sees does not depend on how the blocks before it were rounded, and a
-// resumed run recomputes them exactly.
+// The main job from end to end. One block of weights is in memory at a time; the hidden states of the calibration
+// windows pass through the original blocks, so what a block sees does not depend on how the blocks before it were
+// rounded, and a resumed run recomputes them exactly.
 #include "awq/quantize.h"
 
 #include <fmt/format.h>
@@ -39,25 +39,24 @@ constexpr const char* kSalientNames[] = {"activation", "weight", "random"};
 
 // Everything the bytes of the output depend on, and nothing else (threads, for one, are not here).
 std::string settings_json(const io::Checkpoint& checkpoint, const QuantizeOptions& o, const CalibrationTokens& tokens) {
-  const nlohmann::ordered_json j = {
-      {"format", 1},
-      {"awq_version", AWQ_VERSION},
-      {"model", checkpoint.fingerprint()},
-      {"bits", o.config.bits},
-      {"group_size", o.config.group_size},
-      {"zero_point", o.config.zero_point},
-      {"version", format::layout(o.config.version).name},
-      {"modules_to_not_convert", o.config.modules_to_not_convert},
-      {"calibration", tokens.hash},
-      {"windows", tokens.windows},
-      {"seqlen", o.seqlen},
-      {"search", kSearchNames[static_cast<int>(o.search)]},
-      {"objective", kObjectiveNames[static_cast<int>(o.objective)]},
-      {"clip", o.clip},
-      {"keep_fp16", o.keep_fp16},
-      {"salient_by", kSalientNames[static_cast<int>(o.salient_by)]},
-      {"seed", o.seed},
-      {"max_shard_bytes", o.max_shard_bytes}};
+  const nlohmann::ordered_json j = {{"format", 1},
+                                    {"awq_version", AWQ_VERSION},
+                                    {"model", checkpoint.fingerprint()},
+                                    {"bits", o.config.bits},
+                                    {"group_size", o.config.group_size},
+                                    {"zero_point", o.config.zero_point},
+                                    {"version", format::layout(o.config.version).name},
+                                    {"modules_to_not_convert", o.config.modules_to_not_convert},
+                                    {"calibration", tokens.hash},
+                                    {"windows", tokens.windows},
+                                    {"seqlen", o.seqlen},
+                                    {"search", kSearchNames[static_cast<int>(o.search)]},
+                                    {"objective", kObjectiveNames[static_cast<int>(o.objective)]},
+                                    {"clip", o.clip},
+                                    {"keep_fp16", o.keep_fp16},
+                                    {"salient_by", kSalientNames[static_cast<int>(o.salient_by)]},
+                                    {"seed", o.seed},
+                                    {"max_shard_bytes", o.max_shard_bytes}};
   return j.dump(1);
 }
 
@@ -71,8 +70,10 @@ backend::FloatBlock load_block(const io::Checkpoint& checkpoint, const model::Mo
     for (size_t i = t.data.size(); i-- > 0;)
       if (!std::isfinite(t.data[i])) ++bad, first = i;
     if (bad > 0)
-      throw Error(ErrorKind::kBadInput, fmt::format("tensor '{}' holds {} values that are not finite, the first at element {}: "
-                                                    "the checkpoint is damaged", need.name, bad, first));
+      throw Error(ErrorKind::kBadInput,
+                  fmt::format("tensor '{}' holds {} values that are not finite, the first at element {}: "
+                              "the checkpoint is damaged",
+                              need.name, bad, first));
     block.tensors.push_back(std::move(t));
   }
   return block;
@@ -81,11 +82,14 @@ backend::FloatBlock load_block(const io::Checkpoint& checkpoint, const model::Mo
 class Job {
  public:
   explicit Job(const QuantizeOptions& options)
-      : options_(options), checkpoint_(io::resolve_model(options.model)),
+      : options_(options),
+        checkpoint_(io::resolve_model(options.model)),
         config_(model::parse_config(checkpoint_.config_text(), (checkpoint_.folder() / "config.json").string())) {
     if (config_.quantized)
-      throw Error(ErrorKind::kBadInput, fmt::format("'{}' is quantized already; quantize the original checkpoint, or repack "
-                                                    "this one with `awq convert`", checkpoint_.folder().string()));
+      throw Error(ErrorKind::kBadInput,
+                  fmt::format("'{}' is quantized already; quantize the original checkpoint, or repack "
+                              "this one with `awq convert`",
+                              checkpoint_.folder().string()));
   }
 
   QuantizeReport run() {
@@ -134,8 +138,10 @@ class Job {
   // Stages see this between steps: a stop is an exception that leaves the finished blocks where --resume finds them.
   void poll() const {
     if (options_.stop && options_.stop->load() != 0)
-      throw Error(ErrorKind::kInterrupted, fmt::format("stopped; finished blocks are kept in '{}': run the same command with "
-                                                       "--resume to go on", work_path().string()));
+      throw Error(ErrorKind::kInterrupted,
+                  fmt::format("stopped; finished blocks are kept in '{}': run the same command with "
+                              "--resume to go on",
+                              work_path().string()));
   }
 
   void tell(std::string_view stage, int64_t block, std::string note = {}) const {
@@ -146,7 +152,8 @@ class Job {
     p.block = static_cast<int>(block);
     p.blocks = static_cast<int>(config_.layers);
     p.seconds = now_seconds() - start_;
-    if (searched_ > 0) p.eta_seconds = search_seconds_ / static_cast<double>(searched_) * static_cast<double>(config_.layers - block);
+    if (searched_ > 0)
+      p.eta_seconds = search_seconds_ / static_cast<double>(searched_) * static_cast<double>(config_.layers - block);
     p.note = std::move(note);
     options_.progress(p);
   }
@@ -208,7 +215,8 @@ class Job {
   static std::string summary(const std::vector<LinearReport>& reports) {
     double rtn = 0, loss = 0;
     for (const LinearReport& r : reports) rtn += r.rtn_loss, loss += r.loss;
-    return fmt::format("output error {:.3e}, plain rounding {:.3e} ({:+.1f} %)", loss, rtn, rtn > 0 ? 100 * (loss / rtn - 1) : 0);
+    return fmt::format("output error {:.3e}, plain rounding {:.3e} ({:+.1f} %)", loss, rtn,
+                       rtn > 0 ? 100 * (loss / rtn - 1) : 0);
   }
 
   const QuantizeOptions& options_;

@@ -41,7 +41,8 @@ std::string differing_keys(const json& before, const json& now) {
   std::string text;
   for (const std::string& key : keys)
     if (before.value(key, json()) != now.value(key, json()))
-      text += fmt::format("\n  {}: was {}, is {}", key, before.value(key, json()).dump(), now.value(key, json()).dump());
+      text +=
+          fmt::format("\n  {}: was {}, is {}", key, before.value(key, json()).dump(), now.value(key, json()).dump());
   return text;
 }
 
@@ -49,8 +50,8 @@ std::string differing_keys(const json& before, const json& now) {
 json number(double x) { return std::isfinite(x) ? json(x) : json(nullptr); }
 
 json to_json(const LinearReport& r) {
-  return {{"name", r.name}, {"rtn_loss", number(r.rtn_loss)}, {"loss", number(r.loss)}, {"chosen", r.chosen},
-          {"dead_channels", r.dead_channels}, {"warning", r.warning}};
+  return {{"name", r.name},     {"rtn_loss", number(r.rtn_loss)},   {"loss", number(r.loss)},
+          {"chosen", r.chosen}, {"dead_channels", r.dead_channels}, {"warning", r.warning}};
 }
 
 LinearReport report_from(const json& j) {
@@ -64,14 +65,18 @@ bool has_finished_block(const fs::path& blocks) {
   return false;
 }
 
-struct Pending { io::TensorSpec spec; std::vector<std::byte> bytes; };
+struct Pending {
+  io::TensorSpec spec;
+  std::vector<std::byte> bytes;
+};
 
 std::vector<std::byte> as_f16(const backend::FloatTensor& t, const std::string& name) {
   std::vector<std::byte> bytes(t.data.size() * 2);
   for (size_t i = 0; i < t.data.size(); ++i) {
     const f16_t h = f32_to_f16(t.data[i]);
     if (!std::isfinite(f16_to_f32(h)))
-      throw Error(ErrorKind::kBadInput, fmt::format("{}[{}] = {} does not fit fp16 (largest 65504)", name, i, t.data[i]));
+      throw Error(ErrorKind::kBadInput,
+                  fmt::format("{}[{}] = {} does not fit fp16 (largest 65504)", name, i, t.data[i]));
     std::memcpy(bytes.data() + 2 * i, &h, 2);
   }
   return bytes;
@@ -95,7 +100,8 @@ void write_tensors(const fs::path& path, const std::vector<Pending>& tensors) {
 
 FileLock::FileLock(const fs::path& file, const fs::path& folder) {
   fd_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd_ < 0) throw Error(ErrorKind::kFailure, fmt::format("cannot open '{}': {}", file.string(), std::strerror(errno)));
+  if (fd_ < 0)
+    throw Error(ErrorKind::kFailure, fmt::format("cannot open '{}': {}", file.string(), std::strerror(errno)));
   if (::flock(fd_, LOCK_EX | LOCK_NB) == 0) {
     const std::string who = fmt::format("pid {}\n", ::getpid());
     if (::ftruncate(fd_, 0) != 0 || ::pwrite(fd_, who.data(), who.size(), 0) < 0) return;  // only for the message below
@@ -114,21 +120,25 @@ WorkFolder::WorkFolder(fs::path path, const std::string& settings, bool resume, 
   std::error_code ec;
   fs::create_directories(path_ / "blocks", ec);
   if (ec)
-    throw Error(ErrorKind::kFailure, fmt::format("cannot create the work folder '{}': {}; choose another with --work-dir",
-                                                 path_.string(), ec.message()));
+    throw Error(ErrorKind::kFailure,
+                fmt::format("cannot create the work folder '{}': {}; choose another with --work-dir", path_.string(),
+                            ec.message()));
   lock_ = std::make_unique<FileLock>(path_ / "LOCK", path_);
   const fs::path job = path_ / "job.json";
   const json now = json::parse(settings);
   if (fs::exists(job) && resume) {
     const json before = json::parse(io::read_file(job, kMaxJson), nullptr, false);
     if (before != now)
-      throw Error(ErrorKind::kUsage, fmt::format("'{}' belongs to a run with other settings:{}\nresume with those, or start "
-                                                 "anew with --force", path_.string(), differing_keys(before, now)));
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("'{}' belongs to a run with other settings:{}\nresume with those, or start "
+                              "anew with --force",
+                              path_.string(), differing_keys(before, now)));
     return;
   }
   if (fs::exists(job) && !force && has_finished_block(path_ / "blocks"))
-    throw Error(ErrorKind::kExists, fmt::format("'{}' holds a stopped run: go on with --resume, or start anew with --force",
-                                                path_.string()));
+    throw Error(
+        ErrorKind::kExists,
+        fmt::format("'{}' holds a stopped run: go on with --resume, or start anew with --force", path_.string()));
   fs::remove_all(path_ / "blocks");
   fs::create_directories(path_ / "blocks");
   io::write_file(job, settings);
@@ -172,7 +182,8 @@ void WorkFolder::store(int64_t layer, const BlockResult& block, const format::La
     salient.push_back({specs[1], raw(linear.salient.delta)});
   }
   for (const backend::FloatTensor& t : block.others) {
-    std::vector<std::byte> bytes = as_f16(t, prefix + t.name);  // may throw: not inside the braces, g++ 12 frees twice there
+    std::vector<std::byte> bytes =
+        as_f16(t, prefix + t.name);  // may throw: not inside the braces, g++ 12 frees twice there
     tensors.push_back({{prefix + t.name, Dtype::kF16, t.shape}, std::move(bytes)});
   }
   write_tensors(tensors_path(layer), tensors);

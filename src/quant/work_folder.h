@@ -1,4 +1,5 @@
-// The work folder of a run: finished blocks and the settings they belong to, so that a stopped run goes on where it was.
+// The work folder of a run: finished blocks and the settings they belong to, so that a stopped run goes on where it
+// was.
 //
 //   job.json                    settings and data of the run; --resume refuses another
 //   LOCK                        held with flock() while a run is alive; the kernel lets go of it whatever kills the run
@@ -34,12 +35,13 @@ class FileLock {
 
 class WorkFolder {
  public:
-  // `settings`: flat JSON object. Error(kExists) when a stopped run with finished blocks is there and neither resume nor
-  // force is given, or when another run holds the lock; Error(kUsage) listing the differing keys when resuming with other
-  // settings.
+  // `settings`: flat JSON object. Error(kExists) when a stopped run with finished blocks is there and neither resume
+  // nor force is given, or when another run holds the lock; Error(kUsage) listing the differing keys when resuming with
+  // other settings.
   WorkFolder(std::filesystem::path, const std::string& settings, bool resume, bool force);
 
-  // Reports of a finished block; nullopt when it must be (re)done, for example because its file does not hash as recorded.
+  // Reports of a finished block; nullopt when it must be (re)done, for example because its file does not hash as
+  // recorded.
   std::optional<std::vector<LinearReport>> finished(int64_t layer) const;
   void store(int64_t layer, const BlockResult&, const format::LayoutRow&);
 

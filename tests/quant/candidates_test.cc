@@ -43,10 +43,14 @@ TEST(Candidates, WorkedVectors) {
   const auto list = make_candidates(Search::kBoth, x_mean(), w_mean());
   ASSERT_EQ(list.size(), 40u);  // identity, 19 paper (ratio 0 is the identity), 20 duo
   EXPECT_EQ(list[0].name, "identity");
-  expect_near(named(list, "paper 0.50").scale, {0.586064, 0.761319, 0.463324, 2.158316, 0.604101, 0.747088, 0.485939, 0.548213});
-  expect_near(named(list, "paper 0.40").scale, {0.652163, 0.803995, 0.540391, 1.850512, 0.668171, 0.791949, 0.561391, 0.618243});
-  expect_near(named(list, "duo 0.50").scale, {0.685003, 0.940659, 0.453373, 2.205688, 0.590229, 0.755602, 0.494455, 0.571650});
-  expect_near(named(list, "duo 0.85").scale, {0.422505, 0.670231, 0.268643, 3.722410, 0.421560, 0.611235, 0.294749, 0.364475});
+  expect_near(named(list, "paper 0.50").scale,
+              {0.586064, 0.761319, 0.463324, 2.158316, 0.604101, 0.747088, 0.485939, 0.548213});
+  expect_near(named(list, "paper 0.40").scale,
+              {0.652163, 0.803995, 0.540391, 1.850512, 0.668171, 0.791949, 0.561391, 0.618243});
+  expect_near(named(list, "duo 0.50").scale,
+              {0.685003, 0.940659, 0.453373, 2.205688, 0.590229, 0.755602, 0.494455, 0.571650});
+  expect_near(named(list, "duo 0.85").scale,
+              {0.422505, 0.670231, 0.268643, 3.722410, 0.421560, 0.611235, 0.294749, 0.364475});
   EXPECT_EQ(make_candidates(Search::kNone, x_mean(), w_mean()).size(), 1u);
   EXPECT_EQ(make_candidates(Search::kDuo, x_mean(), w_mean()).size(), 21u);
   EXPECT_EQ(make_candidates(Search::kPaper, x_mean(), w_mean()).size(), 20u);

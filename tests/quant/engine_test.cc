@@ -103,7 +103,8 @@ TEST(CpuQuantEngine, ClipLimitsAreTheBestOfTheTenSteps) {
         double error = 0;
         for (int64_t t = 0; t < l.tokens; ++t) {
           double dot = 0;
-          for (int64_t c = 0; c < group; ++c) dot += (static_cast<double>(rounded[c]) - w[c]) * l.x[t * l.k + g * group + c];
+          for (int64_t c = 0; c < group; ++c)
+            dot += (static_cast<double>(rounded[c]) - w[c]) * l.x[t * l.k + g * group + c];
           error += dot * dot;
         }
         best = std::min(best, error);
@@ -121,7 +122,8 @@ TEST(CpuQuantEngine, ThreadsDoNotChangeABit) {
   const format::Grid grid{4, 128, true};
   const std::vector<std::vector<float>> scales(3, std::vector<float>(256, 1.25f));
   const auto one = engine(1), three = engine(3);
-  EXPECT_EQ(one->scale_losses({&w, 1}, l.stats, scales, grid, {}), three->scale_losses({&w, 1}, l.stats, scales, grid, {}));
+  EXPECT_EQ(one->scale_losses({&w, 1}, l.stats, scales, grid, {}),
+            three->scale_losses({&w, 1}, l.stats, scales, grid, {}));
   const std::vector<float> limits = one->clip_limits(w, l.stats, grid, {});
   EXPECT_EQ(limits, three->clip_limits(w, l.stats, grid, {}));
   EXPECT_EQ(one->loss(w, l.stats, limits, grid, {}), three->loss(w, l.stats, limits, grid, {}));

@@ -112,7 +112,9 @@ TEST_F(Quantize, StopAndResumeGiveTheSameBytes) {
   QuantizeOptions part = options("part");
   std::atomic<int> stop{0};
   part.stop = &stop;
-  part.progress = [&](const QuantizeProgress& p) { if (p.block == 3) stop = 2; };
+  part.progress = [&](const QuantizeProgress& p) {
+    if (p.block == 3) stop = 2;
+  };
   expect_error(part, ErrorKind::kInterrupted, "--resume");
   EXPECT_TRUE(fs::exists(folder_ / "part.awq-work" / "job.json"));
   stop = 0;
@@ -123,7 +125,8 @@ TEST_F(Quantize, StopAndResumeGiveTheSameBytes) {
   expect_error(part, ErrorKind::kUsage, "windows: was 4, is 3");
   part.samples = 4;
   {  // a damaged block is done again
-    std::fstream f(folder_ / "part.awq-work" / "blocks" / "00001.safetensors", std::ios::in | std::ios::out | std::ios::binary);
+    std::fstream f(folder_ / "part.awq-work" / "blocks" / "00001.safetensors",
+                   std::ios::in | std::ios::out | std::ios::binary);
     f.seekp(-5, std::ios::end);
     f.put('x');
   }
@@ -264,7 +267,8 @@ void copy_with(const fs::path& to, const std::function<void(const std::string& n
   for (const char* file : {"config.json", "tokenizer.json", "tokenizer_config.json"})
     fs::copy_file(fs::path(kDemo) / file, to / file);
   std::vector<io::TensorSpec> specs;
-  for (const std::string& name : source.names()) specs.push_back({name, source.info(name).dtype, source.info(name).shape});
+  for (const std::string& name : source.names())
+    specs.push_back({name, source.info(name).dtype, source.info(name).shape});
   io::SafetensorsWriter writer(to / "model.safetensors", specs);
   for (const io::TensorSpec& spec : specs) {
     std::vector<bf16_t> data(spec.bytes() / 2);
@@ -291,14 +295,15 @@ TEST_F(Quantize, NamesWeightsThatFp16CannotHold) {
   });
   QuantizeOptions o = options("bad");
   o.model = folder_ / "huge";
-  expect_error(o, ErrorKind::kBadInput, "model.layers.2.mlp.up_proj.weight: a group of weights spans more than fp16 scales can hold");
+  expect_error(o, ErrorKind::kBadInput,
+               "model.layers.2.mlp.up_proj.weight: a group of weights spans more than fp16 scales can hold");
   o.config.modules_to_not_convert = {"layers.2.mlp.up_proj"};
   o.force = true;
   expect_error(o, ErrorKind::kBadInput, "model.layers.2.mlp.up_proj.weight[5] = ");
 }
 
-// The input of down_proj is about 1e20, its square overflows float32: the Gram matrix holds infinities, no candidate has a
-// finite loss. The layer is written by plain rounding and named; the others go on.
+// The input of down_proj is about 1e20, its square overflows float32: the Gram matrix holds infinities, no candidate
+// has a finite loss. The layer is written by plain rounding and named; the others go on.
 TEST_F(Quantize, NonFiniteActivationsFallBackAndAreReported) {
   copy_with(folder_ / "inf", [](const std::string& name, auto& w) {
     const bool norm = name == "model.layers.2.post_attention_layernorm.weight";
@@ -308,7 +313,8 @@ TEST_F(Quantize, NonFiniteActivationsFallBackAndAreReported) {
   QuantizeOptions o = options("out");
   o.model = folder_ / "inf";
   const QuantizeReport report = quantize(o);
-  EXPECT_THAT(report.warnings, testing::Contains(HasSubstr("model.layers.2.mlp.down_proj: no candidate had a finite loss")));
+  EXPECT_THAT(report.warnings,
+              testing::Contains(HasSubstr("model.layers.2.mlp.down_proj: no candidate had a finite loss")));
   EXPECT_TRUE(fs::exists(o.out / "config.json"));
   for (const LinearReport& l : report.linears)
     if (l.name.starts_with("model.layers.1.")) EXPECT_EQ(l.warning, "") << l.name;
@@ -321,7 +327,9 @@ TEST_F(Quantize, DeadChannelsAreCounted) {
   QuantizeOptions o = options("out");
   o.model = folder_ / "dead";
   for (const LinearReport& l : quantize(o).linears)
-    EXPECT_EQ(l.dead_channels, l.name == "model.layers.1.mlp.gate_proj" || l.name == "model.layers.1.mlp.up_proj" ? 2 : 0) << l.name;
+    EXPECT_EQ(l.dead_channels,
+              l.name == "model.layers.1.mlp.gate_proj" || l.name == "model.layers.1.mlp.up_proj" ? 2 : 0)
+        << l.name;
 }
 
 }  // namespace

@@ -33,10 +33,12 @@ std::vector<double> reference(const std::vector<float>& w, const Grid& grid, dou
 // The worked groups of the algorithm's description, and what zero inside the range makes of one-sided ones.
 TEST(Rounding, OneSidedAndConstantGroupsSurvive) {
   const Grid grid{4, 4, true};
-  for (const std::vector<float>& w : {std::vector<float>{1, 1.25f, 1.6f, 2}, {-0.9f, -0.5f, -0.3f, -0.31f}, {0.5f, 0.5f, 0.5f, 0.5f}}) {
+  for (const std::vector<float>& w :
+       {std::vector<float>{1, 1.25f, 1.6f, 2}, {-0.9f, -0.5f, -0.3f, -0.31f}, {0.5f, 0.5f, 0.5f, 0.5f}}) {
     std::vector<float> out(4);
     round_group(w.data(), 4, grid, kNoLimit, out.data());
-    for (int i = 0; i < 4; ++i) EXPECT_NEAR(out[i], w[i], 2.0 / 15 / 2 + 1e-3) << w[0];  // half a step of the widest group
+    for (int i = 0; i < 4; ++i)
+      EXPECT_NEAR(out[i], w[i], 2.0 / 15 / 2 + 1e-3) << w[0];  // half a step of the widest group
   }
 }
 

@@ -18,8 +18,8 @@
 namespace awq::backend::cpu {
 namespace {
 
-constexpr int64_t kRows = 128;      // rows of a weight in one task: dW and dW H of a task stay in the L2 for k <= 1024
-constexpr int kClipSteps = 10;      // limits max|w| * (1 - i/20), i = 0 .. 9: AutoAWQ's n_grid 20, max_shrink 0.5
+constexpr int64_t kRows = 128;  // rows of a weight in one task: dW and dW H of a task stay in the L2 for k <= 1024
+constexpr int kClipSteps = 10;  // limits max|w| * (1 - i/20), i = 0 .. 9: AutoAWQ's n_grid 20, max_shrink 0.5
 
 struct Scratch {
   std::vector<float> d, p;
@@ -46,10 +46,14 @@ class CpuQuantEngine final : public QuantEngine {
  public:
   CpuQuantEngine(const model::ModelConfig& config, int threads) : config_(config), pool_(threads) {}
 
-  void forward_block(const FloatBlock& block, MatrixView<float> hidden, int64_t window, const Collect& collect) override {
-    const auto poll = [&] { if (collect.poll) collect.poll(); };
+  void forward_block(const FloatBlock& block, MatrixView<float> hidden, int64_t window,
+                     const Collect& collect) override {
+    const auto poll = [&] {
+      if (collect.poll) collect.poll();
+    };
     if (!collect.stats)
-      return forward_float_block(pool_, config_, block, hidden, window, [&](size_t, MatrixView<const float>) { poll(); });
+      return forward_float_block(pool_, config_, block, hidden, window,
+                                 [&](size_t, MatrixView<const float>) { poll(); });
     collect.stats->assign(config_.arch->groups.size(), {});
     if (collect.inputs) collect.inputs->assign(config_.arch->groups.size(), {});
     forward_float_block(pool_, config_, block, hidden, window, [&](size_t group, MatrixView<const float> x) {
@@ -66,10 +70,14 @@ class CpuQuantEngine final : public QuantEngine {
   std::vector<double> scale_losses(std::span<const MatrixView<const float>> weights, const InputStats& stats,
                                    std::span<const std::vector<float>> candidates, const format::Grid& grid,
                                    std::span<const int32_t> corrected) override {
-    struct Task { size_t weight; Range rows; };
+    struct Task {
+      size_t weight;
+      Range rows;
+    };
     std::vector<Task> tasks;
     for (size_t w = 0; w < weights.size(); ++w)
-      for (int64_t i = 0; i < pieces(weights[w].rows, kRows); ++i) tasks.push_back({w, piece(i, kRows, weights[w].rows)});
+      for (int64_t i = 0; i < pieces(weights[w].rows, kRows); ++i)
+        tasks.push_back({w, piece(i, kRows, weights[w].rows)});
     const int64_t count = std::ssize(candidates);
     std::vector<double> partial(tasks.size() * candidates.size());
     // A task's rows stay in cache while neighbouring tasks try candidate after candidate on them.
@@ -82,8 +90,8 @@ class CpuQuantEngine final : public QuantEngine {
     return losses;
   }
 
-  double loss(MatrixView<const float> weight, const InputStats& stats, std::span<const float> limits, const format::Grid& grid,
-              std::span<const int32_t> corrected) override {
+  double loss(MatrixView<const float> weight, const InputStats& stats, std::span<const float> limits,
+              const format::Grid& grid, std::span<const int32_t> corrected) override {
     std::vector<double> partial(pieces(weight.rows, kRows));
     pool_.parallel_for(std::ssize(partial), [&](int64_t i) {
       partial[i] = rows_loss(weight, piece(i, kRows, weight.rows), stats, {}, limits, grid, corrected);
@@ -168,8 +176,8 @@ class CpuQuantEngine final : public QuantEngine {
     return inner_product(mem.d.data(), mem.p.data(), m * k);
   }
 
-  void clip_band(MatrixView<const float> w, Range rows, int64_t group, const InputStats& stats, const format::Grid& grid,
-                 std::span<const int32_t> corrected, std::vector<float>& limits) {
+  void clip_band(MatrixView<const float> w, Range rows, int64_t group, const InputStats& stats,
+                 const format::Grid& grid, std::span<const int32_t> corrected, std::vector<float>& limits) {
     const int64_t g = grid.group, first = group * g, groups = w.cols / g, m = rows.end - rows.begin;
     Scratch& mem = scratch(static_cast<size_t>(kRows * kClipSteps * g));
     std::vector<float> largest(m);
