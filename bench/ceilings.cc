@@ -7,7 +7,6 @@
 #include <chrono>
 #include <thread>
 
-#include "backend/cpu/aligned_buffer.h"
 #include "core/checked.h"
 
 namespace awq::bench {
@@ -31,22 +30,23 @@ uint64_t sum(const uint64_t* p, int64_t count) {
 
 }  // namespace
 
-double read_bandwidth(ThreadPool& pool, uint64_t memory_bytes) {
-  const int64_t bytes = static_cast<int64_t>(std::min<uint64_t>(uint64_t{1} << 30, memory_bytes / 8));
-  backend::cpu::AlignedBuffer<uint64_t> buffer(static_cast<size_t>(bytes) / 8);
-  const int64_t count = static_cast<int64_t>(buffer.size()), step = pieces(count, 8 * pool.size());
+ReadProbe::ReadProbe(ThreadPool& pool, uint64_t memory_bytes)
+    : pool_(pool), buffer_(std::min<uint64_t>(uint64_t{1} << 30, memory_bytes / 8) / sizeof(uint64_t)) {
+  sample();
+}
+
+void ReadProbe::sample() {
+  const int64_t count = static_cast<int64_t>(buffer_.size()), step = pieces(count, 8 * pool_.size());
   std::atomic<uint64_t> total{0};
-  double best = 1e30;
-  for (int pass = 0; pass < 12; ++pass) {
+  for (int pass = 0; pass < 4; ++pass) {
     const auto start = Clock::now();
-    pool.parallel_for(pieces(count, step), [&](int64_t i) {
+    pool_.parallel_for(pieces(count, step), [&](int64_t i) {
       const Range r = piece(i, step, count);
-      total += sum(buffer.data() + r.begin, r.end - r.begin);
+      total += sum(buffer_.data() + r.begin, r.end - r.begin);
     });
-    best = std::min(best, microseconds_since(start));
+    best_ = std::max(best_, static_cast<double>(buffer_.bytes()) / microseconds_since(start) * 1e6);
   }
   AWQ_ASSERT(total == 0);  // also keeps the sums from being optimized away
-  return static_cast<double>(bytes) / best * 1e6;
 }
 
 std::vector<double> time_calls(int copies, double seconds, int min_calls, const std::function<void(int copy)>& launch) {

@@ -5,14 +5,25 @@
 #include <functional>
 #include <vector>
 
+#include "backend/cpu/aligned_buffer.h"
 #include "core/matrix_view.h"
 #include "core/thread_pool.h"
 
 namespace awq::bench {
 
-// Bytes a second at which all threads of the pool together read memory once; the best of several passes over 1 GiB (or
-// an eighth of the memory).
-double read_bandwidth(ThreadPool&, uint64_t memory_bytes);
+// Streaming reads by all threads of the pool over 1 GiB (or an eighth of the memory).
+class ReadProbe {
+ public:
+  ReadProbe(ThreadPool&, uint64_t memory_bytes);
+  // Reads everything a few times. To be called now and then during a run: on a shared host the rate comes and goes.
+  void sample();
+  double bytes_per_second() const { return best_; }  // the best pass so far
+
+ private:
+  ThreadPool& pool_;
+  backend::cpu::AlignedBuffer<uint64_t> buffer_;
+  double best_ = 0;
+};
 
 // Calls `launch(copy)` with the copies in turn, so that weights come from memory, until `seconds` have passed and at
 // least `min_calls` were made. Microseconds per call, ascending.

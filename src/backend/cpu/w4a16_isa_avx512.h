@@ -10,8 +10,8 @@ namespace {
 struct Avx512 {
   using Int = __m512i;
   using Float = __m512;
-  static constexpr int kGemvTokens = 8, kGemvTiles = 2,
-                       kGemvTilesFromTokens = 3;         // 16 sums, 2 words, 2 codes, 1 x, 1 mask
+  static constexpr int kGemvTokens = 8, kGemvTiles = 2, kGemvTilesFromTokens = 3;
+  static constexpr int kGemvSums = 16;                   // beside them 2 words, 2 codes, 1 x, 1 mask
   static constexpr int kGemmTokens = 8, kGemmTiles = 3;  // 24 sums, 3 codes, 1 x: 28 of 32 registers
   static constexpr int kPrefetchWords = 1024;            // 4 KiB ahead
 

@@ -57,6 +57,13 @@ inline TokenSlice slice(const WeightTiles& w, const TokenPanels& x, int64_t toke
           count};
 }
 
+// The width of the panel that a slice of kTokens lies in. Where slices are whole panels it is known to the compiler,
+// which saves an address for every token in the inner loops.
+template <int kTokens, int kMostTokens>
+inline int panel_width(int width) {
+  return kMostTokens == kPanelM ? kTokens : width;
+}
+
 // Correction and bias onto one token's sums of one tile, and out to y; lanes past n are dropped.
 template <class Isa>
 inline void finish(const WeightTiles& w, int64_t tile, const float* salient, int width, const typename Isa::Float& main,
@@ -75,12 +82,12 @@ inline void finish(const WeightTiles& w, int64_t tile, const float* salient, int
 
 // ---- gemv -----------------------------------------------------------------------------------------------------------
 
-// Few sums leave the multiply-add waiting for itself (4 to 5 cycles): they get several chains, added at the block's
-// end.
-template <int kSums>
-inline constexpr int kChains = kSums == 1   ? 4
-                               : kSums <= 3 ? 2
-                                            : 1;
+// A sum can take a product every 4 to 5 cycles only, two instructions can start in each: few sums are kept in several
+// chains, added at the block's end, as many as there are registers for.
+template <class Isa, int kSums>
+inline constexpr int kChains = 4 * kSums <= Isa::kGemvSums   ? 4
+                               : 2 * kSums <= Isa::kGemvSums ? 2
+                                                             : 1;
 
 // dot[t][c] = sum of q v - z sum v over one block, for kTiles tiles whose words lie `tile_words` apart. The zero point
 // is one more pair of features: codes (z, z 2^11) times the two digits of -sum v (see TokenPanels::sums).
@@ -88,7 +95,7 @@ template <class Isa, int kTokens, int kTiles>
 inline void gemv_block(const uint32_t* words, int64_t tile_words, int64_t word_count,
                        const typename Isa::Int (&zero)[kTiles], const int32_t* pairs, const int32_t* sums, int width,
                        typename Isa::Int (&dot)[kTokens][kTiles]) {
-  constexpr int kParts = kChains<kTokens * kTiles>;
+  constexpr int kParts = kChains<Isa, kTokens * kTiles>;
   typename Isa::Int part[kTokens][kTiles][kParts];
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t)
@@ -132,6 +139,7 @@ template <class Isa, int kTokens, int kTiles>
 inline void gemv_tiles(const WeightTiles& w, int64_t tile, const TokenSlice& x, float* y, int64_t stride) {
   using Int = typename Isa::Int;
   using Float = typename Isa::Float;
+  const int width = panel_width<kTokens, Isa::kGemvTokens>(x.width);
   Float sum[kTokens][kTiles];
   for (int t = 0; t < kTokens; ++t)
     for (int c = 0; c < kTiles; ++c) sum[t][c] = Isa::broadcast(0.f);
@@ -149,11 +157,11 @@ inline void gemv_tiles(const WeightTiles& w, int64_t tile, const TokenSlice& x, 
     for (int64_t b = 0; b < w.blocks_per_group; ++b, ++block, words += block_words) {
       Int dot[kTokens][kTiles];
       gemv_block<Isa, kTokens, kTiles>(words, tile_words, w.words_per_block, zero,
-                                       x.pairs + block * w.words_per_block * 4 * x.width, x.sums + block * x.width,
-                                       x.width, dot);
+                                       x.pairs + block * w.words_per_block * 4 * width, x.sums + block * width, width,
+                                       dot);
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) {
-        const Float power = Isa::broadcast(x.scales[block * x.width + t]);
+        const Float power = Isa::broadcast(x.scales[block * width + t]);
 #pragma GCC unroll 4
         for (int c = 0; c < kTiles; ++c)
           sum[t][c] = Isa::add(sum[t][c], Isa::mul(Isa::to_float(dot[t][c]), Isa::mul(scale[c], power)));
@@ -162,7 +170,7 @@ inline void gemv_tiles(const WeightTiles& w, int64_t tile, const TokenSlice& x, 
   }
   for (int t = 0; t < kTokens; ++t)
     for (int c = 0; c < kTiles; ++c)
-      finish<Isa>(w, tile + c, x.salient + t, x.width, sum[t][c], y + t * stride + c * kTileN);
+      finish<Isa>(w, tile + c, x.salient + t, width, sum[t][c], y + t * stride + c * kTileN);
 }
 
 // All tokens of one step of tiles, so that its words are read from memory once.
@@ -215,8 +223,9 @@ inline void unpack_block(const WeightTiles& w, int64_t tile, int64_t g, int64_t 
 // sums (kTokens, kTiles * 16) += one block's products.
 template <class Isa, int kTiles, int kTokens>
 inline void gemm_micro(const UnpackedBlock<kTiles>& w, int64_t pair_count, const int32_t* pairs, const float* scales,
-                       int width, float* sums) {
+                       int any_width, float* sums) {
   using Int = typename Isa::Int;
+  const int width = panel_width<kTokens, Isa::kGemmTokens>(any_width);
   Int dot[kTokens][kTiles];
   for (int t = 0; t < kTokens; ++t)
     for (int c = 0; c < kTiles; ++c) dot[t][c] = Isa::zero();

@@ -20,7 +20,7 @@ Lanes<T> each(const F& f) {
 struct Isa {
   using Int = Lanes<int32_t>;
   using Float = Lanes<float>;
-  static constexpr int kGemvTokens = 2, kGemvTiles = 1, kGemvTilesFromTokens = 1;
+  static constexpr int kGemvTokens = 2, kGemvTiles = 1, kGemvTilesFromTokens = 1, kGemvSums = 1;
   static constexpr int kGemmTokens = 4, kGemmTiles = 1;
   static constexpr int kPrefetchWords = 1024;
 

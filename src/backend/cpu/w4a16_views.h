@@ -39,7 +39,7 @@ struct TokenPanels {
   int64_t m;
 };
 
-// The part of y (m, n) that one call computes: whole tiles, and tokens from a multiple of 8 on.
+// The part of y (m, n) that one call computes: whole tiles, whole panels of tokens.
 struct OutputPart {
   int64_t tile_begin, tile_end;
   int64_t token_begin, token_end;
