@@ -23,7 +23,9 @@ namespace {
 using backend::cpu::AlignedBuffer;
 using backend::cpu::LinearW4A16;
 
-constexpr int64_t kColdBytes = int64_t{512} << 20;  // copies used in turn, together more than any last-level cache here
+// Copies used in turn have this size together, or twice the last-level caches: each call then reads memory, as decoding
+// does.
+constexpr uint64_t kColdBytes = uint64_t{512} << 20;
 
 // Codes are uniform, scales of the size that a trained layer of this k has.
 format::QuantizedLinear random_linear(LinearShape shape, int group) {
@@ -78,8 +80,9 @@ double relative_error(MatrixView<const float> x, MatrixView<const float> w, Matr
   return largest > 0 ? worst / largest : worst;
 }
 
-int cold_copies(uint64_t bytes, uint64_t memory_bytes) {
-  const uint64_t room = std::min<uint64_t>(kColdBytes, memory_bytes / 8);
+int cold_copies(uint64_t bytes) {
+  const DeviceInfo& cpu = backend::cpu::cpu_info();
+  const uint64_t room = std::min(std::max(kColdBytes, 2 * cpu.last_cache_bytes), cpu.memory_bytes / 8);
   return static_cast<int>(std::clamp<uint64_t>((room + bytes - 1) / bytes, 2, 4096));
 }
 
@@ -91,7 +94,7 @@ class ShapeBench {
         pool_(pool),
         probe_(probe),
         linear_(random_linear(shape, options.group > 0 ? options.group : static_cast<int>(shape.k))),
-        dense_copies_(cold_copies(static_cast<uint64_t>(shape.n * shape.k) * sizeof(float), memory())),
+        dense_copies_(cold_copies(static_cast<uint64_t>(shape.n * shape.k) * sizeof(float))),
         dense_(linear_, dense_copies_) {}
 
   // Kernel by kernel, because each needs its own cold copies; then ordered by m, so that what is compared stands
@@ -106,8 +109,6 @@ class ShapeBench {
   }
 
  private:
-  static uint64_t memory() { return backend::cpu::cpu_info().memory_bytes; }
-
   struct Operands {
     Operands(int64_t m, int64_t n, int64_t k)
         : x_data(random_activations(m * k)),
@@ -143,7 +144,7 @@ class ShapeBench {
   void measure_version(const std::string& version, std::vector<KernelBenchRow>& rows) {
     std::vector<LinearW4A16> copies;
     copies.emplace_back(linear_, format::SalientColumns{}, version);
-    const int count = cold_copies(copies[0].bytes(), memory());
+    const int count = cold_copies(copies[0].bytes());
     while (std::ssize(copies) < count) copies.emplace_back(linear_, format::SalientColumns{}, version);
     for (const int64_t m : options_.m) {
       Operands o(m, linear_.n, linear_.k);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <string>
 
 #include "awq/error.h"
@@ -70,10 +71,26 @@ uint64_t memory_bytes() {
   return limit;
 }
 
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// All last-level caches together, as /sys lists them: one for each set of processors that share one.
 uint64_t last_cache_bytes() {
-  for (const int level : {_SC_LEVEL4_CACHE_SIZE, _SC_LEVEL3_CACHE_SIZE, _SC_LEVEL2_CACHE_SIZE})
-    if (const long bytes = sysconf(level); bytes > 0) return static_cast<uint64_t>(bytes);
-  return 0;
+  const auto entry = [](long cpu, int index, const char* what) {
+    return first_line(fmt::format("/sys/devices/system/cpu/cpu{}/cache/index{}/{}", cpu, index, what));
+  };
+  int top = 0;  // caches are listed from the nearest to the last
+  while (!entry(0, top + 1, "level").empty()) ++top;
+  std::map<std::string, uint64_t> bytes_of;  // by sharers
+  for (long cpu = 0; cpu < sysconf(_SC_NPROCESSORS_CONF); ++cpu)
+    bytes_of[entry(cpu, top, "shared_cpu_list")] = std::strtoull(entry(cpu, top, "size").c_str(), nullptr, 10) << 10;
+  uint64_t total = 0;
+  for (const auto& [sharers, bytes] : bytes_of) total += bytes;
+  return total;
 }
 
 DeviceInfo detect() {
