@@ -9,16 +9,19 @@
 namespace awq::io {
 
 class Json;
+class Normalizer;
 class Vocabulary;
 
 struct AddedToken {
   std::string content;
+  std::string text;  // what is searched for and what decodes: the content, normalized when the token is `normalized`
   int32_t id = 0;
   bool single_word = false, lstrip = false, rstrip = false, normalized = false, special = false;
 };
 
-// The "added_tokens" list, special tokens first. Ids are those of the vocabulary, or follow it in the list's order.
-std::vector<AddedToken> read_added_tokens(const Json& file, const Vocabulary& vocabulary);
+// The "added_tokens" list. The package takes the ids not from the list but from the vocabulary, or counts on from its
+// size; a list that says otherwise is refused, because what the model was trained with is then anybody's guess.
+std::vector<AddedToken> read_added_tokens(const Json& list, const Vocabulary& vocabulary, const Normalizer* normalizer);
 
 // A part of a text: a token, or text between tokens (`token` < 0) that starts at `begin`.
 struct Section {
@@ -29,12 +32,7 @@ struct Section {
 
 class AddedTokenMatcher {
  public:
-  struct Pattern {
-    std::string text;  // the token's content, normalized when the token is
-    AddedToken token;
-  };
-  AddedTokenMatcher() = default;
-  explicit AddedTokenMatcher(std::vector<Pattern> patterns);
+  explicit AddedTokenMatcher(std::vector<AddedToken> tokens);
 
   // Calls `use` for each section in order; text sections are not empty.
   template <class Use>
@@ -43,9 +41,9 @@ class AddedTokenMatcher {
     size_t spaces_end = 0;  // of the last run of space looked at, so that no run is walked twice
     for (size_t from = 0;;) {
       const Match match = find(text, from);
-      if (!match.pattern) break;
+      if (!match.token) break;
       from = match.end;
-      const AddedToken& token = match.pattern->token;
+      const AddedToken& token = *match.token;
       if (token.single_word && !stands_alone(text, match)) continue;
       const size_t start = token.lstrip ? space_start(text, begin, match.start) : match.start;
       if (begin < start) use(Section{text.substr(begin, start - begin), begin, -1});
@@ -58,17 +56,17 @@ class AddedTokenMatcher {
 
  private:
   struct Match {
-    const Pattern* pattern = nullptr;  // nullptr: no further match
+    const AddedToken* token = nullptr;  // nullptr: no further match
     size_t start = 0, end = 0;
   };
   Match find(std::string_view text, size_t from) const;  // the leftmost match, among those the longest
-  const Pattern* longest_at(std::string_view text) const;
+  const AddedToken* longest_at(std::string_view text) const;
   static bool stands_alone(std::string_view text, const Match& match);
   static size_t space_start(std::string_view text, size_t begin, size_t end);  // not before `begin`
   static size_t space_end(std::string_view text, size_t start);
 
-  std::vector<Pattern> patterns_;                 // sorted by text: those that share a start are neighbours
-  std::array<uint32_t, 257> first_with_byte_{};   // patterns_ that start with byte b: [b], [b + 1]
+  std::vector<AddedToken> tokens_;               // sorted by text: those that share a start are neighbours
+  std::array<uint32_t, 257> first_with_byte_{};  // tokens_ that start with byte b: from [b] to [b + 1]
 };
 
 }  // namespace awq::io

@@ -58,7 +58,8 @@ BpeModel::BpeModel(const Json& model, bool byte_level)
     refuse("the model " + printable(type_of(model)) + " is not supported (supported: BPE)");
   }
   refuse_unsupported_options(model);
-  if (const Json* token = model.find("unk_token"); token && !token->is_null()) unknown_token_ = string_field(model, "unk_token");
+  if (const Json* token = model.find("unk_token"); token && !token->is_null())
+    unknown_token_ = string_field(model, "unk_token");
   read_vocabulary(model);
   read_merges(model);
 }
@@ -90,7 +91,8 @@ void BpeModel::read_merges(const Json& model) {
     const auto [left, right] = merge_parts(entries[i], i, as_string);
     if (left.empty() || right.empty()) refuse(fmt::format("merge {} has an empty part", i));
     const std::string whole = std::string(left) + std::string(right);
-    rows.push_back({merge_token(vocabulary_, std::string(left), i), merge_token(vocabulary_, std::string(right), i),
+    rows.push_back({merge_token(vocabulary_, std::string(left), i),
+                    merge_token(vocabulary_, std::string(right), i),
                     {static_cast<int32_t>(rows.size()), merge_token(vocabulary_, whole, i)}});
     merged_tokens_.push_back(rows.back().merge.token);
   }
@@ -128,7 +130,8 @@ class BpeModel::CharacterSink {
   void release() {
     if (!std::exchange(held_back_, false)) return;
     const auto id = model_.vocabulary_.id(model_.unknown_token_);
-    if (!id) refuse("the text needs \"unk_token\" " + printable(model_.unknown_token_) + ", which the vocabulary lacks");
+    if (!id)
+      refuse("the text needs \"unk_token\" " + printable(model_.unknown_token_) + ", which the vocabulary lacks");
     symbols_.push_back(*id);
   }
 
@@ -150,8 +153,10 @@ void BpeModel::split_characters(std::string_view word, std::vector<int32_t>& sym
   for (size_t i = 0; i < word.size();) {
     const auto byte = static_cast<unsigned char>(word[i]);
     const size_t bytes = byte_level_ ? 1 : static_cast<size_t>(utf8_length(word[i]));
-    if (symbol_of_byte_[byte] >= 0) sink.known(symbol_of_byte_[byte]);
-    else sink.character(byte_level_ ? std::string_view(byte_to_character(byte)) : word.substr(i, bytes));
+    if (symbol_of_byte_[byte] >= 0)
+      sink.known(symbol_of_byte_[byte]);
+    else
+      sink.character(byte_level_ ? std::string_view(byte_to_character(byte)) : word.substr(i, bytes));
     i += bytes;
   }
   sink.release();

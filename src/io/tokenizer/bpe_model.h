@@ -47,8 +47,8 @@ class BpeModel {
   std::string unknown_token_;  // "" when there is none
   Vocabulary vocabulary_;
   MergeTable merges_;
-  std::vector<int32_t> merged_tokens_;  // what the merges make
-  size_t longest_token_ = 0;            // bytes
+  std::vector<int32_t> merged_tokens_;       // what the merges make
+  size_t longest_token_ = 0;                 // bytes
   std::array<int32_t, 256> symbol_of_byte_;  // of a byte (byte_level) or an ASCII character; -1: look further
   std::array<int32_t, 256> fallback_token_;  // "<0xNN>"; -1 when there is none
 };

@@ -34,7 +34,8 @@ class ByteLevel : public Decoder {
 
 class Replace : public Decoder {
  public:
-  explicit Replace(const Json& json) : pattern_(make_text_pattern(field(json, "pattern"))), content_(string_field(json, "content")) {}
+  explicit Replace(const Json& json)
+      : pattern_(make_text_pattern(field(json, "pattern"))), content_(string_field(json, "content")) {}
   Texts apply(Texts tokens) const override {
     for (std::string& token : tokens) token = pattern_->replace(token, content_);
     return tokens;
@@ -64,8 +65,10 @@ class ByteFallback : public Decoder {
     std::string bytes, repaired;
     const auto flush = [&] {
       if (bytes.empty()) return;
-      if (valid_utf8(bytes, repaired).data() == bytes.data()) out.push_back(bytes);
-      else out.insert(out.end(), bytes.size(), "\uFFFD");
+      if (valid_utf8(bytes, repaired).data() == bytes.data())
+        out.push_back(bytes);
+      else
+        out.insert(out.end(), bytes.size(), "\uFFFD");
       bytes.clear();
     };
     for (std::string& token : tokens) {
@@ -90,7 +93,8 @@ class Fuse : public Decoder {
 // Takes up to `start` times the character from the front of each token and up to `stop` times from its end.
 class Strip : public Decoder {
  public:
-  explicit Strip(const Json& json) : start_(integer_field(json, "start", 0, INT32_MAX)), stop_(integer_field(json, "stop", 0, INT32_MAX)) {
+  explicit Strip(const Json& json)
+      : start_(integer_field(json, "start", 0, INT32_MAX)), stop_(integer_field(json, "stop", 0, INT32_MAX)) {
     append_utf8(content_, character_field(json, "content"));
   }
   Texts apply(Texts tokens) const override {
@@ -144,8 +148,13 @@ DecoderPtr make(const Json& json) {
 DecoderPtr make_sequence(const Json& json);
 
 constexpr PartRow<DecoderPtr> kDecoders[] = {
-    {"ByteFallback", make<ByteFallback>}, {"ByteLevel", make<ByteLevel>}, {"Fuse", make<Fuse>},   {"Metaspace", make<Metaspace>},
-    {"Replace", make<Replace>},           {"Sequence", make_sequence},    {"Strip", make<Strip>},
+    {"ByteFallback", make<ByteFallback>},
+    {"ByteLevel", make<ByteLevel>},
+    {"Fuse", make<Fuse>},
+    {"Metaspace", make<Metaspace>},
+    {"Replace", make<Replace>},
+    {"Sequence", make_sequence},
+    {"Strip", make<Strip>},
 };
 
 class Sequence : public Decoder {
@@ -162,7 +171,8 @@ class Sequence : public Decoder {
 
 DecoderPtr make_sequence(const Json& json) {
   std::vector<DecoderPtr> steps;
-  for (const Json& step : array_field(json, "decoders")) steps.push_back(make_part<DecoderPtr>(kDecoders, step, "decoder"));
+  for (const Json& step : array_field(json, "decoders"))
+    steps.push_back(make_part<DecoderPtr>(kDecoders, step, "decoder"));
   return std::make_unique<Sequence>(std::move(steps));
 }
 

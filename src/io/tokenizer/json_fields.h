@@ -34,7 +34,8 @@ Part make_part(std::span<const PartRow<Part>> rows, const Json& object, std::str
     if (row.type == type_of(object)) return row.make(object);
     known += (known.empty() ? "" : ", ") + std::string(row.type);
   }
-  refuse("the " + std::string(kind) + " " + printable(type_of(object)) + " is not supported (supported: " + known + ")");
+  refuse("the " + std::string(kind) + " " + printable(type_of(object)) + " is not supported (supported: " + known +
+         ")");
 }
 
 }  // namespace awq::io

@@ -26,8 +26,10 @@ MergeTable::MergeTable(std::vector<MergeRow> rows, int32_t vocab_size) : first_(
 }
 
 void merge_symbols(const MergeTable& merges, std::vector<int32_t>& symbols) {
-  if (symbols.size() <= kShortWord) merge_short_word(merges, symbols);
-  else merge_long_word(merges, symbols);
+  if (symbols.size() <= kShortWord)
+    merge_short_word(merges, symbols);
+  else
+    merge_long_word(merges, symbols);
 }
 
 void merge_short_word(const MergeTable& merges, std::vector<int32_t>& symbols) {
@@ -77,7 +79,8 @@ class LongWord {
     while (!ranks_.empty()) {
       const int32_t rank = ranks_.top();
       Places& places = places_[rank];
-      if (places.done == 0 && !std::is_sorted(places.at.begin(), places.at.end())) std::sort(places.at.begin(), places.at.end());
+      if (places.done == 0 && !std::is_sorted(places.at.begin(), places.at.end()))
+        std::sort(places.at.begin(), places.at.end());
       if (places.done == places.at.size()) {
         ranks_.pop();
         places_.erase(rank);

@@ -28,8 +28,10 @@ class MergeTable {
     size_t low = first_[left], high = first_[left + 1];
     while (low < high) {
       const size_t middle = (low + high) / 2;
-      if (right_[middle] < right) low = middle + 1;
-      else high = middle;
+      if (right_[middle] < right)
+        low = middle + 1;
+      else
+        high = middle;
     }
     return low < first_[left + 1] && right_[low] == right ? &merge_[low] : nullptr;
   }

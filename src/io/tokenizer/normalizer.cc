@@ -49,7 +49,8 @@ class Prepend : public Normalizer {
 
 class Replace : public Normalizer {
  public:
-  explicit Replace(const Json& json) : pattern_(make_text_pattern(field(json, "pattern"))), content_(string_field(json, "content")) {}
+  explicit Replace(const Json& json)
+      : pattern_(make_text_pattern(field(json, "pattern"))), content_(string_field(json, "content")) {}
   void apply(NormalizedText& t) const override {
     bool removes_start = false;
     if (content_.empty()) {
@@ -66,7 +67,8 @@ class Replace : public Normalizer {
 
 class Strip : public Normalizer {
  public:
-  explicit Strip(const Json& json) : left_(bool_field(json, "strip_left", true)), right_(bool_field(json, "strip_right", true)) {}
+  explicit Strip(const Json& json)
+      : left_(bool_field(json, "strip_left", true)), right_(bool_field(json, "strip_right", true)) {}
   void apply(NormalizedText& t) const override {
     const char* begin = t.text.data();
     const char* end = begin + t.text.size();

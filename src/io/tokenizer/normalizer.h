@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace awq::io {
 
@@ -18,6 +19,11 @@ class Normalizer {
  public:
   virtual ~Normalizer() = default;
   virtual void apply(NormalizedText& text) const = 0;
+  std::string normalized(std::string text) const {
+    NormalizedText t{std::move(text), true};
+    apply(t);
+    return std::move(t.text);
+  }
 };
 
 // From the file's "normalizer"; nullptr when it is null.

@@ -13,7 +13,8 @@ void PostProcessor::read(const Json& json, int32_t end_id) {
   if (type == "ByteLevel") return;  // trims offsets, which we do not report
   if (type == "TemplateProcessing") return read_template(json, end_id);
   if (type != "Sequence") {
-    refuse("the post-processor " + printable(type) + " is not supported (supported: ByteLevel, Sequence, TemplateProcessing)");
+    refuse("the post-processor " + printable(type) +
+           " is not supported (supported: ByteLevel, Sequence, TemplateProcessing)");
   }
   for (const Json& step : array_field(json, "processors")) {
     if (type_of(step) == "Sequence") refuse("a Sequence inside a Sequence of post-processors is not supported");

@@ -88,15 +88,23 @@ class ByteLevel : public PreTokenizer {
  public:
   explicit ByteLevel(const Json& json)
       : add_prefix_space_(bool_field(json, "add_prefix_space", true)),
-        words_(bool_field(json, "use_regex", true) ? std::make_unique<ScannedWords>(word_patterns()[0].scan) : nullptr) {}
+        words_(bool_field(json, "use_regex", true) ? std::make_unique<ScannedWords>(word_patterns()[0].scan)
+                                                   : nullptr) {}
   void split(Piece piece, PieceSink& sink) const override {
-    std::string prefixed;
-    if (add_prefix_space_ && piece.text[0] != ' ') piece.text = (prefixed += ' ') += piece.text;
-    if (words_) words_->split(piece, sink);
-    else sink(piece);
+    if (!add_prefix_space_ || piece.text[0] == ' ') return split_words(piece, sink);
+    std::string prefixed(1, ' ');
+    prefixed += piece.text;
+    split_words({prefixed, piece.at_start}, sink);
   }
 
  private:
+  void split_words(Piece piece, PieceSink& sink) const {
+    if (words_)
+      words_->split(piece, sink);
+    else
+      sink(piece);
+  }
+
   bool add_prefix_space_;
   std::unique_ptr<ScannedWords> words_;
 };
@@ -110,8 +118,10 @@ class Metaspace : public PreTokenizer {
   void split(Piece piece, PieceSink& sink) const override {
     std::string marked;
     for (char c : piece.text) {
-      if (c == ' ') marked += replacement_;
-      else marked += c;
+      if (c == ' ')
+        marked += replacement_;
+      else
+        marked += c;
     }
     const bool prepend = scheme_ == Scheme::kAlways || (scheme_ == Scheme::kFirst && piece.at_start);
     if (prepend && !marked.starts_with(replacement_)) marked.insert(0, replacement_);
@@ -125,7 +135,8 @@ class Metaspace : public PreTokenizer {
  private:
   enum class Scheme { kAlways, kFirst, kNever };
   static Scheme prepend_scheme(const Json& json) {
-    if (!json.find("prepend_scheme")) return bool_field(json, "add_prefix_space", true) ? Scheme::kAlways : Scheme::kNever;
+    if (!json.find("prepend_scheme"))
+      return bool_field(json, "add_prefix_space", true) ? Scheme::kAlways : Scheme::kNever;
     const std::string& name = string_field(json, "prepend_scheme");
     if (name == "always") return Scheme::kAlways;
     if (name == "first") return Scheme::kFirst;

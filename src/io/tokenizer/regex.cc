@@ -4,6 +4,9 @@
 #include <fmt/format.h>
 #include <pcre2.h>
 
+#include <limits>
+#include <utility>
+
 #include "io/tokenizer/json_fields.h"
 #include "io/tokenizer/utf8.h"
 
@@ -12,9 +15,9 @@ namespace {
 
 // A published pattern is below 1 KB; compiling one of 1 MB would take seconds.
 constexpr size_t kMaxPatternBytes = 16384;
-// A word takes some tens of steps. With this limit (a+)+$ on a run of "a" fails after some 10 ms.
-constexpr uint32_t kMatchLimit = 1000000;
-constexpr size_t kJitStackStart = 32 << 10, kJitStackLimit = 4 << 20;
+// Per byte of text and per text. Published patterns take 5 to 20 steps a byte.
+constexpr uint64_t kStepsPerByte = 128, kStepsPerText = 1000000;
+constexpr size_t kStackStart = 32 << 10, kStackLimit = 64 << 20;  // bytes
 
 template <auto kFree>
 struct FreeWith {
@@ -24,6 +27,23 @@ using CompileContext = std::unique_ptr<pcre2_compile_context, FreeWith<pcre2_com
 using MatchContext = std::unique_ptr<pcre2_match_context, FreeWith<pcre2_match_context_free>>;
 using MatchData = std::unique_ptr<pcre2_match_data, FreeWith<pcre2_match_data_free>>;
 using JitStack = std::unique_ptr<pcre2_jit_stack, FreeWith<pcre2_jit_stack_free>>;
+
+// What one text may cost. PCRE2's own match limit counts anew from each start, so a pattern that fails slowly
+// everywhere passes under it; a time limit would make the outcome depend on the machine.
+struct Budget {
+  uint64_t steps;
+  size_t position = 0;
+};
+
+// Called before each item of the pattern that is tried: a step, and one for each byte passed since the last one.
+int charge(pcre2_callout_block* at, void* data) {
+  Budget& budget = *static_cast<Budget*>(data);
+  const size_t from = std::exchange(budget.position, at->current_position);
+  const uint64_t cost = 1 + (from < budget.position ? budget.position - from : from - budget.position);
+  if (cost > budget.steps) return PCRE2_ERROR_MATCHLIMIT;
+  budget.steps -= cost;
+  return 0;
+}
 
 std::string message_of(int code) {
   PCRE2_UCHAR text[256] = {};
@@ -40,7 +60,8 @@ Regex::~Regex() = default;
 
 Regex::Regex(std::string_view ruby_pattern) : pattern_(ruby_pattern) {
   if (pattern_.size() > kMaxPatternBytes) {
-    refuse(fmt::format("a regular expression of {} bytes is longer than the {} that are allowed", pattern_.size(), kMaxPatternBytes));
+    refuse(fmt::format("a regular expression of {} bytes is longer than the {} that are allowed", pattern_.size(),
+                       kMaxPatternBytes));
   }
   const std::string translated = translate_to_pcre2(ruby_pattern);
   const CompileContext context(pcre2_compile_context_create(nullptr));
@@ -48,7 +69,8 @@ Regex::Regex(std::string_view ruby_pattern) : pattern_(ruby_pattern) {
   int error = 0;
   PCRE2_SIZE offset = 0;
   code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                            PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset, context.get()));
+                            PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_AUTO_CALLOUT,
+                            &error, &offset, context.get()));
   if (!code_) refuse(fmt::format("the regular expression {} is invalid: {}", printable(pattern_), message_of(error)));
   // Without this (no executable memory, say) the interpreter runs the same pattern, so a failure changes nothing.
   pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);
@@ -56,18 +78,21 @@ Regex::Regex(std::string_view ruby_pattern) : pattern_(ruby_pattern) {
 
 void Regex::find_all(std::string_view text, const std::function<void(size_t, size_t)>& on_match) const {
   const MatchContext context(pcre2_match_context_create(nullptr));
-  const JitStack stack(pcre2_jit_stack_create(kJitStackStart, kJitStackLimit, nullptr));
+  const JitStack stack(pcre2_jit_stack_create(kStackStart, kStackLimit, nullptr));
   const MatchData data(pcre2_match_data_create_from_pattern(code_.get(), nullptr));
-  pcre2_set_match_limit(context.get(), kMatchLimit);
-  pcre2_set_heap_limit(context.get(), kJitStackLimit >> 10);
+  Budget budget{kStepsPerText + kStepsPerByte * text.size()};
+  pcre2_set_callout(context.get(), charge, &budget);
+  pcre2_set_match_limit(context.get(), std::numeric_limits<uint32_t>::max());
+  pcre2_set_heap_limit(context.get(), kStackLimit >> 10);  // the interpreter's stack, in KiB
   pcre2_jit_stack_assign(context.get(), nullptr, stack.get());
   size_t last_end = text.size() + 1;  // no match yet
   for (size_t from = 0; from <= text.size();) {
-    const int rc = pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from, PCRE2_NO_UTF_CHECK,
-                               data.get(), context.get());
+    const int rc = pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
+                               PCRE2_NO_UTF_CHECK, data.get(), context.get());
     if (rc == PCRE2_ERROR_NOMATCH) break;
     if (rc < 0) {
-      refuse(fmt::format("the regular expression {} cannot be applied to this text: {}", printable(pattern_), message_of(rc)));
+      refuse(fmt::format("the regular expression {} cannot be applied to this text: {}", printable(pattern_),
+                         message_of(rc)));
     }
     const PCRE2_SIZE* match = pcre2_get_ovector_pointer(data.get());
     const size_t begin = match[0], end = match[1];

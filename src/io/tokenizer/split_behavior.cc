@@ -21,8 +21,10 @@ Segments removed(const Segments& segments) {
 Segments contiguous(const Segments& segments) {
   Segments out;
   for (const Segment& s : segments) {
-    if (!out.empty() && out.back().is_match == s.is_match) out.back().end = s.end;
-    else out.push_back(s);
+    if (!out.empty() && out.back().is_match == s.is_match)
+      out.back().end = s.end;
+    else
+      out.push_back(s);
   }
   return out;
 }
@@ -32,8 +34,10 @@ Segments merged_with_previous(const Segments& segments) {
   Segments out;
   bool behind_match = false;
   for (const Segment& s : segments) {
-    if (s.is_match && !behind_match && !out.empty()) out.back().end = s.end;
-    else out.push_back(s);
+    if (s.is_match && !behind_match && !out.empty())
+      out.back().end = s.end;
+    else
+      out.push_back(s);
     behind_match = s.is_match;
   }
   return out;
@@ -44,8 +48,10 @@ Segments merged_with_next(const Segments& segments) {
   Segments out;
   bool before_match = false;
   for (auto s = segments.rbegin(); s != segments.rend(); ++s) {
-    if (s->is_match && !before_match && !out.empty()) out.back().begin = s->begin;
-    else out.push_back(*s);
+    if (s->is_match && !before_match && !out.empty())
+      out.back().begin = s->begin;
+    else
+      out.push_back(*s);
     before_match = s->is_match;
   }
   std::reverse(out.begin(), out.end());

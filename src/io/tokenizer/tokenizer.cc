@@ -84,12 +84,12 @@ Tokenizer::Impl::Impl(const Json& file)
       words(make_pre_tokenizer(field_or_null(file, "pre_tokenizer"))),
       model(field(file, "model"), words.byte_level),
       cut_at_marks(model.can_cut_before(kMark)),
-      added(read_added_tokens(file, model.vocabulary())),
+      added(read_added_tokens(field_or_null(file, "added_tokens"), model.vocabulary(), normalizer.get())),
+      in_text(matcher(false)),
+      in_normalized_text(matcher(true)),
+      post_processor(field_or_null(file, "post_processor"), vocab_size()),
       decoder(make_decoder(field_or_null(file, "decoder"))) {
   index_added_tokens();
-  in_text = matcher(false);
-  in_normalized_text = matcher(true);
-  post_processor = PostProcessor(field_or_null(file, "post_processor"), vocab_size());
 }
 
 void Tokenizer::Impl::index_added_tokens() {
@@ -101,15 +101,10 @@ void Tokenizer::Impl::index_added_tokens() {
 }
 
 AddedTokenMatcher Tokenizer::Impl::matcher(bool normalized) const {
-  std::vector<AddedTokenMatcher::Pattern> patterns;
-  for (const AddedToken& token : added) {
-    if (token.normalized != normalized) continue;
-    NormalizedText text{token.content, true};
-    if (normalized && normalizer) normalizer->apply(text);
-    if (text.text.empty()) refuse("the added token " + printable(token.content) + " is empty after normalization");
-    patterns.push_back({std::move(text.text), token});
-  }
-  return AddedTokenMatcher(std::move(patterns));
+  std::vector<AddedToken> tokens;
+  const auto wanted = [&](const AddedToken& token) { return token.normalized == normalized; };
+  std::copy_if(added.begin(), added.end(), std::back_inserter(tokens), wanted);
+  return AddedTokenMatcher(std::move(tokens));
 }
 
 int32_t Tokenizer::Impl::vocab_size() const {
@@ -120,11 +115,12 @@ int32_t Tokenizer::Impl::vocab_size() const {
 
 const std::string* Tokenizer::Impl::token_text(int32_t id) const {
   const auto it = added_by_id.find(id);
-  return it == added_by_id.end() ? model.vocabulary().token(id) : &it->second->content;
+  return it == added_by_id.end() ? model.vocabulary().token(id) : &it->second->text;
 }
 
 // A text between the added tokens that stand in the raw text.
-void Tokenizer::Impl::encode_text(std::string_view text, bool at_start, BpeScratch& scratch, std::vector<int32_t>& out) const {
+void Tokenizer::Impl::encode_text(std::string_view text, bool at_start, BpeScratch& scratch,
+                                  std::vector<int32_t>& out) const {
   NormalizedText normalized{{}, at_start};
   if (normalizer) {
     normalized.text = text;
@@ -132,8 +128,10 @@ void Tokenizer::Impl::encode_text(std::string_view text, bool at_start, BpeScrat
     text = normalized.text;
   }
   in_normalized_text.split(text, [&](const Section& section) {
-    if (section.token >= 0) out.push_back(section.token);
-    else encode_words({section.text, normalized.at_start && section.begin == 0}, scratch, out);
+    if (section.token >= 0)
+      out.push_back(section.token);
+    else
+      encode_words({section.text, normalized.at_start && section.begin == 0}, scratch, out);
   });
 }
 
@@ -141,8 +139,10 @@ void Tokenizer::Impl::encode_words(Piece piece, BpeScratch& scratch, std::vector
   struct Encoder : PieceSink {
     Encoder(const Impl& i, BpeScratch& s, std::vector<int32_t>& o) : impl(i), scratch(s), out(o) {}
     void operator()(Piece word) override {
-      if (impl.cut_at_marks) cut(word.text);
-      else impl.model.encode_word(word.text, scratch, out);
+      if (impl.cut_at_marks)
+        cut(word.text);
+      else
+        impl.model.encode_word(word.text, scratch, out);
     }
     void cut(std::string_view text) {
       for (size_t begin = 0, end; begin < text.size(); begin = end) {
@@ -156,8 +156,10 @@ void Tokenizer::Impl::encode_words(Piece piece, BpeScratch& scratch, std::vector
     BpeScratch& scratch;
     std::vector<int32_t>& out;
   } encoder(*this, scratch, out);
-  if (words.pre_tokenizer) words.pre_tokenizer->split(piece, encoder);
-  else encoder(piece);
+  if (words.pre_tokenizer)
+    words.pre_tokenizer->split(piece, encoder);
+  else
+    encoder(piece);
 }
 
 Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -183,8 +185,10 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_t
   ids.reserve(text.size() / 4 + 16);
   auto scratch = impl_->scratch_pool.take();
   impl_->in_text.split(text, [&](const Section& section) {
-    if (section.token >= 0) ids.push_back(section.token);
-    else impl_->encode_text(section.text, section.begin == 0, *scratch, ids);
+    if (section.token >= 0)
+      ids.push_back(section.token);
+    else
+      impl_->encode_text(section.text, section.begin == 0, *scratch, ids);
   });
   impl_->scratch_pool.give_back(std::move(scratch));
   return add_special_tokens ? impl_->post_processor.add_special_tokens(std::move(ids)) : ids;

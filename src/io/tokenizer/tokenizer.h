@@ -21,7 +21,8 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
 
-  // Text is UTF-8; invalid bytes are replaced by U+FFFD first. With add_special_tokens the post-processor's template runs.
+  // Text is UTF-8; invalid bytes are replaced by U+FFFD first. With add_special_tokens the post-processor's template
+  // runs.
   std::vector<int32_t> encode(std::string_view text, bool add_special_tokens) const;
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
 

@@ -19,7 +19,8 @@ struct LowercasePair {
 
 std::vector<uint8_t> expand_ranges() {
   std::vector<uint8_t> classes(0x110000);
-  for (const ClassRange& r : kClassRanges) std::fill(classes.begin() + r.first, classes.begin() + r.last + 1, r.classes);
+  for (const ClassRange& r : kClassRanges)
+    std::fill(classes.begin() + r.first, classes.begin() + r.last + 1, r.classes);
   return classes;
 }
 

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <vector>
 
-#include "awq/error.h"
 #include "io/tokenizer/json_fields.h"
 #include "io/tokenizer/unicode_classes.h"
 #include "io/tokenizer/utf8.h"
@@ -13,28 +12,52 @@
 namespace awq::io {
 namespace {
 
-utf8proc_option_t options_of(UnicodeForm form) {
-  int options = UTF8PROC_STABLE;
-  options |= form == UnicodeForm::kNfc || form == UnicodeForm::kNfkc ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
-  if (form == UnicodeForm::kNfkc || form == UnicodeForm::kNfkd) options |= UTF8PROC_COMPAT;
-  return static_cast<utf8proc_option_t>(options);
+struct FormOptions {
+  bool compatible, composed;
+};
+constexpr FormOptions kOptions[] = {
+    {false, true}, {false, false}, {true, true}, {true, false}};  // in UnicodeForm's order
+
+using CodePoints = std::vector<utf8proc_int32_t>;
+
+// Appends what the form makes of `c` before marks are put in order and characters composed.
+void append_decomposed(char32_t c, FormOptions form, CodePoints& out) {
+  constexpr size_t kLongest = 18;  // U+FDFA in NFKD
+  const int options = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | (form.compatible ? UTF8PROC_COMPAT : 0);
+  const size_t size = out.size();
+  int bounds = 0;
+  out.resize(size + kLongest);
+  const utf8proc_ssize_t count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), out.data() + size, kLongest,
+                                                         static_cast<utf8proc_option_t>(options), &bounds);
+  if (count < 0 || count > static_cast<utf8proc_ssize_t>(kLongest)) refuse("the text cannot be normalized");
+  out.resize(size + static_cast<size_t>(count));
 }
 
-// `text` in the form; `buffer` is working memory.
-void append_form(UnicodeForm form, std::string_view text, std::vector<utf8proc_int32_t>& buffer, std::string& out) {
-  if (text.empty()) return;
-  const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
-  const auto length = static_cast<utf8proc_ssize_t>(text.size());
-  const utf8proc_option_t options = options_of(form);
-  buffer.resize(text.size() + 32);
-  utf8proc_ssize_t count = utf8proc_decompose(bytes, length, buffer.data(), static_cast<utf8proc_ssize_t>(buffer.size()), options);
-  if (count > static_cast<utf8proc_ssize_t>(buffer.size())) {
-    buffer.resize(static_cast<size_t>(count));
-    count = utf8proc_decompose(bytes, length, buffer.data(), count, options);
+int combining_class(utf8proc_int32_t c) { return utf8proc_get_property(c)->combining_class; }
+
+// Sorts each run of marks by class. utf8proc's own loop for this takes quadratic time on a long run.
+void order_marks(CodePoints& text) {
+  const auto is_mark = [](utf8proc_int32_t c) { return combining_class(c) != 0; };
+  const auto by_class = [](utf8proc_int32_t a, utf8proc_int32_t b) { return combining_class(a) < combining_class(b); };
+  for (auto begin = text.begin(); begin != text.end();) {
+    begin = std::find_if(begin, text.end(), is_mark);
+    const auto end = std::find_if_not(begin, text.end(), is_mark);
+    std::stable_sort(begin, end, by_class);
+    begin = end;
   }
-  if (count >= 0) count = utf8proc_normalize_utf32(buffer.data(), count, options);
-  if (count < 0) refuse(std::string("the text cannot be normalized: ") + utf8proc_errmsg(count));
-  for (utf8proc_ssize_t i = 0; i < count; ++i) append_utf8(out, static_cast<char32_t>(buffer[i]));
+}
+
+// Ends a stretch between inert characters: in order, composed if the form is, as UTF-8.
+void flush(CodePoints& stretch, FormOptions form, std::string& out) {
+  order_marks(stretch);
+  auto count = static_cast<utf8proc_ssize_t>(stretch.size());
+  if (form.composed) {
+    constexpr int kCompose = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
+    count = utf8proc_normalize_utf32(stretch.data(), count, static_cast<utf8proc_option_t>(kCompose));
+    if (count < 0) refuse("the text cannot be normalized");
+  }
+  for (utf8proc_ssize_t i = 0; i < count; ++i) append_utf8(out, static_cast<char32_t>(stretch[i]));
+  stretch.clear();
 }
 
 bool is_ascii(std::string_view text) {
@@ -47,19 +70,21 @@ bool is_ascii(std::string_view text) {
 std::string to_form(UnicodeForm form, std::string_view text) {
   if (is_ascii(text)) return std::string(text);
   const uint8_t* classes = char_classes();
-  std::vector<utf8proc_int32_t> buffer;
+  const FormOptions options = kOptions[static_cast<int>(form)];
+  CodePoints stretch;
   std::string out;
   out.reserve(text.size());
   const char* const end = text.data() + text.size();
-  const char* begin = text.data();
-  for (const char* p = begin; p < end;) {
-    const char* const at = p;
-    if (!(classes[next_code_point(p)] & kInert)) continue;
-    append_form(form, {begin, static_cast<size_t>(at - begin)}, buffer, out);
-    out.append(at, p);
-    begin = p;
+  for (const char* p = text.data(); p < end;) {
+    const char32_t c = next_code_point(p);
+    if (classes[c] & kInert) {
+      flush(stretch, options, out);
+      append_utf8(out, c);
+    } else {
+      append_decomposed(c, options, stretch);
+    }
   }
-  append_form(form, {begin, static_cast<size_t>(end - begin)}, buffer, out);
+  flush(stretch, options, out);
   return out;
 }
 

@@ -48,8 +48,10 @@ std::string_view valid_utf8(std::string_view text, std::string& storage) {
   storage.reserve(text.size() + text.size() / 8);
   while (!text.empty()) {
     const Sequence s = first_sequence(text);
-    if (s.valid) storage.append(text.substr(0, s.bytes));
-    else append_utf8(storage, kReplacementCharacter);
+    if (s.valid)
+      storage.append(text.substr(0, s.bytes));
+    else
+      append_utf8(storage, kReplacementCharacter);
     text.remove_prefix(s.bytes);
   }
   return storage;

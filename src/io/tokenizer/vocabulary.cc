@@ -16,9 +16,11 @@ void Vocabulary::add(const std::string& token, int64_t id) {
   }
   const auto [entry, is_new] = tokens_.emplace(static_cast<int32_t>(id), token);
   if (!is_new) {
-    refuse("tokens " + printable(entry->second) + " and " + printable(token) + " have the same id " + std::to_string(id));
+    refuse("tokens " + printable(entry->second) + " and " + printable(token) + " have the same id " +
+           std::to_string(id));
   }
-  if (!ids_.emplace(entry->second, entry->first).second) refuse("token " + printable(token) + " stands in the vocabulary twice");
+  if (!ids_.emplace(entry->second, entry->first).second)
+    refuse("token " + printable(token) + " stands in the vocabulary twice");
   end_ = std::max(end_, entry->first + 1);
 }
 
