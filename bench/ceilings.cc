@@ -31,22 +31,24 @@ uint64_t sum(const uint64_t* p, int64_t count) {
 }  // namespace
 
 ReadProbe::ReadProbe(ThreadPool& pool, uint64_t memory_bytes)
-    : pool_(pool), buffer_(std::min<uint64_t>(uint64_t{1} << 30, memory_bytes / 8) / sizeof(uint64_t)) {
-  sample();
-}
+    : pool_(pool), buffer_(std::min<uint64_t>(uint64_t{1} << 30, memory_bytes / 8) / sizeof(uint64_t)) {}
 
-void ReadProbe::sample() {
+double ReadProbe::bytes_per_second() {
   const int64_t count = static_cast<int64_t>(buffer_.size()), step = pieces(count, 8 * pool_.size());
   std::atomic<uint64_t> total{0};
-  for (int pass = 0; pass < 4; ++pass) {
+  double best = 0;
+  for (int pass = 0; pass < 3; ++pass) {
     const auto start = Clock::now();
     pool_.parallel_for(pieces(count, step), [&](int64_t i) {
       const Range r = piece(i, step, count);
       total += sum(buffer_.data() + r.begin, r.end - r.begin);
     });
-    best_ = std::max(best_, static_cast<double>(buffer_.bytes()) / microseconds_since(start) * 1e6);
+    best = std::max(best, static_cast<double>(buffer_.bytes()) / microseconds_since(start) * 1e6);
   }
   AWQ_ASSERT(total == 0);  // also keeps the sums from being optimized away
+  slowest_ = std::min(slowest_, best);
+  quickest_ = std::max(quickest_, best);
+  return best;
 }
 
 std::vector<double> time_calls(int copies, double seconds, int min_calls, const std::function<void(int copy)>& launch) {

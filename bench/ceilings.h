@@ -15,14 +15,15 @@ namespace awq::bench {
 class ReadProbe {
  public:
   ReadProbe(ThreadPool&, uint64_t memory_bytes);
-  // Reads everything a few times. To be called now and then during a run: on a shared host the rate comes and goes.
-  void sample();
-  double bytes_per_second() const { return best_; }  // the best pass so far
+  // Bytes a second, the best of three passes. To be called beside each row: on a shared host the rate comes and goes.
+  double bytes_per_second();
+  double slowest() const { return slowest_; }
+  double quickest() const { return quickest_; }
 
  private:
   ThreadPool& pool_;
   backend::cpu::AlignedBuffer<uint64_t> buffer_;
-  double best_ = 0;
+  double slowest_ = 1e30, quickest_ = 0;  // answers so far
 };
 
 // Calls `launch(copy)` with the copies in turn, so that weights come from memory, until `seconds` have passed and at

@@ -27,6 +27,7 @@ std::string slug(const std::string& name) {
 }
 
 std::string csv_text(const KernelBenchReport& report) {
+  const std::string cpu = report.cpu + " " + report.instruction_sets;
   std::string text =
       "kernel,m,n,k,group,us_p05,us_p50,us_p95,GB/s,share_of_read,GFLOP/"
       "s,share_of_onednn_f32,max_rel_error,cpu,cores,commit,"
@@ -35,14 +36,15 @@ std::string csv_text(const KernelBenchReport& report) {
     text +=
         fmt::format("{},{},{},{},{},{:.1f},{:.1f},{:.1f},{:.2f},{:.3f},{:.1f},{:.3f},{:.2e},{},{},{},{}\n", r.kernel,
                     r.m, r.n, r.k, r.group, r.us_p05, r.us_p50, r.us_p95, r.gb_per_s, r.share_of_read, r.gflop_per_s,
-                    r.share_of_onednn_f32, r.max_rel_error, report.cpu, report.cores, report.commit, report.date);
+                    r.share_of_onednn_f32, r.max_rel_error, cpu, report.cores, report.commit, report.date);
   return text;
 }
 
 }  // namespace
 
 void write_table(const KernelBenchReport& report, std::ostream& out) {
-  out << fmt::format("{}, {} cores: memory reads {:.1f} GB/s\n", report.cpu, report.cores, report.read_gb_per_s);
+  out << fmt::format("{}, {}, {} cores: memory reads {:.1f} to {:.1f} GB/s\n", report.cpu, report.instruction_sets,
+                     report.cores, report.read_gb_per_s_min, report.read_gb_per_s_max);
   const KernelBenchRow* before = nullptr;
   for (const KernelBenchRow& r : report.rows) {
     if (!before || before->n != r.n || before->k != r.k)
@@ -59,10 +61,12 @@ void write_table(const KernelBenchReport& report, std::ostream& out) {
 
 void write_json(const KernelBenchReport& report, std::ostream& out) {
   nlohmann::ordered_json json = {{"cpu", report.cpu},
+                                 {"instruction_sets", report.instruction_sets},
                                  {"cores", report.cores},
                                  {"commit", report.commit},
                                  {"date", report.date},
-                                 {"read_gb_per_s", report.read_gb_per_s}};
+                                 {"read_gb_per_s_min", report.read_gb_per_s_min},
+                                 {"read_gb_per_s_max", report.read_gb_per_s_max}};
   json["rows"] = nlohmann::ordered_json::array();
   for (const KernelBenchRow& r : report.rows)
     json["rows"].push_back({{"kernel", r.kernel},

@@ -169,7 +169,7 @@ class ShapeBench {
   }
 
   KernelBenchRow timed_row(const Operands& o, double bytes, int copies, const std::function<void(int)>& launch) {
-    if (o.x.rows <= 8) probe_.sample();  // where memory is the bound, its rate at that moment is what counts
+    const double read_before = probe_.bytes_per_second();
     const std::vector<double> us = time_calls(copies, options_.seconds, 5, launch);
     KernelBenchRow row;
     row.m = o.x.rows;
@@ -179,6 +179,8 @@ class ShapeBench {
     row.us_p50 = percentile(us, 0.5);
     row.us_p95 = percentile(us, 0.95);
     row.gb_per_s = bytes / row.us_p50 * 1e-3;
+    const double read_after = probe_.bytes_per_second();
+    row.share_of_read = row.gb_per_s * 1e9 / std::max(read_before, read_after);
     row.gflop_per_s = 2e-3 * double(row.m) * double(row.n) * double(row.k) / row.us_p50;
     row.max_rel_error = relative_error(o.x, dense_.copy(0), o.y);
     return row;
@@ -227,7 +229,8 @@ KernelBenchReport measure_kernels(const KernelBenchOptions& options, std::ostrea
   ThreadPool pool(options.threads);
   const DeviceInfo& cpu = backend::cpu::cpu_info();
   KernelBenchReport report;
-  report.cpu = cpu.name + " " + cpu.architecture;
+  report.cpu = cpu.name;
+  report.instruction_sets = cpu.architecture;
   report.cores = pool.size();
   report.commit = options.commit;
   report.date = today();
@@ -238,8 +241,8 @@ KernelBenchReport measure_kernels(const KernelBenchOptions& options, std::ostrea
     log << fmt::format("timing {} x {} at {} numbers of tokens\n", shape.n, shape.k, options.m.size()) << std::flush;
     ShapeBench(options, shape, pool, probe).measure(report.rows);
   }
-  report.read_gb_per_s = probe.bytes_per_second() * 1e-9;
-  for (KernelBenchRow& row : report.rows) row.share_of_read = row.gb_per_s / report.read_gb_per_s;
+  report.read_gb_per_s_min = probe.slowest() * 1e-9;
+  report.read_gb_per_s_max = probe.quickest() * 1e-9;
   return report;
 }
 

@@ -25,7 +25,8 @@ struct KernelBenchOptions {
   std::string commit = "unknown";  // of this build, for the rows
 };
 
-// One kernel at one shape. Shares are of what this run measured, 1 = 100 %.
+// One kernel at one shape. Shares are of what this run measured, 1 = 100 %; memory reads just before and after the row,
+// the higher of the two.
 struct KernelBenchRow {
   std::string kernel;  // row name; "auto (<row>)"; "onednn_f32_tiles", "onednn_f32_team": dense float32, two threadings
   int64_t m = 0, n = 0, k = 0;
@@ -39,9 +40,9 @@ struct KernelBenchRow {
 };
 
 struct KernelBenchReport {
-  std::string cpu, commit, date;
+  std::string cpu, instruction_sets, commit, date;
   int cores = 0;
-  double read_gb_per_s = 0;
+  double read_gb_per_s_min = 0, read_gb_per_s_max = 0;  // over the run
   std::vector<KernelBenchRow> rows;
 };
 
