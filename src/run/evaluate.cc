@@ -1,4 +1,4 @@
-// Perplexity and KL by the protocol of docs/user-guide: the first max_chars characters encoded without special tokens,
+// Perplexity and KL by the protocol of docs/guide.md: the first max_chars characters encoded without special tokens,
 // cut into windows that do not overlap, each scored from itself alone at its positions 1 .. window-1.
 #include <fmt/format.h>
 
