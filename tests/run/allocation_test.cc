@@ -25,6 +25,10 @@ void* operator new(size_t size) { return counted(size, 0); }
 void* operator new[](size_t size) { return counted(size, 0); }
 void* operator new(size_t size, std::align_val_t a) { return counted(size, static_cast<size_t>(a)); }
 void* operator new[](size_t size, std::align_val_t a) { return counted(size, static_cast<size_t>(a)); }
+void* operator new(size_t size, const std::nothrow_t&) noexcept { return ++allocations, std::malloc(size); }
+void* operator new[](size_t size, const std::nothrow_t&) noexcept { return ++allocations, std::malloc(size); }
+void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
+void operator delete[](void* p, const std::nothrow_t&) noexcept { std::free(p); }
 void operator delete(void* p) noexcept { std::free(p); }
 void operator delete[](void* p) noexcept { std::free(p); }
 void operator delete(void* p, size_t) noexcept { std::free(p); }
