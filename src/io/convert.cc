@@ -1,5 +1,6 @@
 #include "io/convert.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -42,7 +43,7 @@ bool converts_to_f32(Dtype d) { return d == Dtype::kF32 || d == Dtype::kF16 || d
 void convert_to_f32(Dtype dtype, const std::byte* in, std::span<float> out) {
   AWQ_ASSERT(converts_to_f32(dtype));
   switch (dtype) {
-    case Dtype::kF32: std::memcpy(out.data(), in, out.size_bytes()); break;
+    case Dtype::kF32: std::copy_n(in, out.size_bytes(), std::as_writable_bytes(out).data()); break;
     case Dtype::kF16: each<f16_t>(in, out, [](f16_t h) { return f16_without_branches(h); }); break;
     case Dtype::kBF16: each<bf16_t>(in, out, [](bf16_t h) { return bf16_to_f32(h); }); break;
     default: each<double>(in, out, [](double d) { return static_cast<float>(d); });

@@ -81,7 +81,7 @@ __attribute__((target("f16c"))) float hardware_to_f32(uint16_t h) { return _cvts
 __attribute__((target("f16c"))) uint16_t hardware_to_f16(float f) { return _cvtss_sh(f, _MM_FROUND_TO_NEAREST_INT); }
 
 TEST(HalfTest, AgreesWithTheProcessor) {
-  if (!__builtin_cpu_supports("f16c")) GTEST_SKIP() << "this processor has no F16C instructions";
+  if (!__builtin_cpu_supports("avx2")) GTEST_SKIP() << "this processor has no AVX2, hence maybe no F16C";
   for (uint32_t h = 0; h < 65536; ++h) {
     if (is_nan_f16(static_cast<uint16_t>(h))) continue;
     ASSERT_EQ(std::bit_cast<uint32_t>(f16_to_f32(static_cast<uint16_t>(h))),

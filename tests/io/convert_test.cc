@@ -15,8 +15,8 @@ namespace {
 std::vector<uint32_t> converted(Dtype dtype, const void* in, size_t count) {
   std::vector<float> out(count);
   convert_to_f32(dtype, static_cast<const std::byte*>(in), out);
-  std::vector<uint32_t> bits(count);
-  std::memcpy(bits.data(), out.data(), count * sizeof(float));
+  std::vector<uint32_t> bits;
+  for (const float f : out) bits.push_back(std::bit_cast<uint32_t>(f));
   return bits;
 }
 
