@@ -118,8 +118,16 @@ def compare(driver, name, package, folder):
     return not failures
 
 
+def notices_a_difference(driver):
+    """The comparison itself: Qwen2's digits, compared with GPT-2's, must not pass for equal."""
+    with tempfile.TemporaryDirectory() as folder:
+        KINDS["qwen2"]().save(str(Path(folder) / "tokenizer.json"))
+        run = subprocess.run([driver, folder], input=json.dumps({"text": "1984"}) + "\n", stdout=subprocess.PIPE, encoding="utf-8")
+    return json.loads(run.stdout) != expected(KINDS["gpt2"](), {"text": "1984"})
+
+
 def main(driver, demo_folder, *names):
-    good = True
+    good = notices_a_difference(driver)
     if not names or "demo" in names:
         good = compare(driver, "demo", tokenizers.Tokenizer.from_file(str(Path(demo_folder) / "tokenizer.json")), demo_folder)
     for name in [n for n in names if n != "demo"] or (() if names else KINDS):

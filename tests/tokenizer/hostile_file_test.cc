@@ -117,6 +117,19 @@ TEST(HostileFile, TemplatesAndStripDecoders) {  // TK1 (#2151)
   EXPECT_THAT(refusal(with("/decoder", strip)), HasSubstr("\"start\""));
 }
 
+TEST(HostileFile, PartsThatMultiplyAreBounded) {
+  const json text =
+      json::array({{{"Sequence", {{"id", "A"}, {"type_id", 0}}}}, {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}});
+  const json twice = {
+      {"type", "TemplateProcessing"}, {"single", text}, {"pair", json::array()}, {"special_tokens", json::object()}};
+  EXPECT_THAT(refusal(with("/post_processor", twice)), HasSubstr("exactly once"));
+  const json prepend = {{"type", "Prepend"}, {"prepend", std::string(5000, 'a')}};
+  EXPECT_THAT(refusal(with("/normalizer", prepend)), HasSubstr("\"prepend\" must be at most"));
+  const json digits = {{"type", "Digits"}, {"individual_digits", true}};
+  const json many = {{"type", "Sequence"}, {"pretokenizers", std::vector<json>(100000, digits)}};
+  EXPECT_THAT(refusal(with("/pre_tokenizer", many)), HasSubstr("more than 32"));
+}
+
 TEST(HostileFile, TruncationAndPaddingAreLeftToTheCaller) {
   json file =
       with("/truncation", {{"max_length", 1}, {"stride", 5}, {"strategy", "LongestFirst"}, {"direction", "Right"}});

@@ -2,7 +2,9 @@
 
 #include <gmock/gmock.h>
 
-#include "awq/error.h"
+#include <thread>
+
+#include "io/file.h"
 
 namespace awq::io {
 namespace {
@@ -20,6 +22,17 @@ TEST(DemoTokenizer, EncodesAsThePackageDoes) {
   EXPECT_EQ(t.decode(ids, true), "Hello, world! The old man's 12345 cats\n\n  \u00e9 ok");
   EXPECT_EQ(t.vocab_size(), 4096);
   EXPECT_EQ(t.token_text(*t.token_id("<|eos|>")), "<|eos|>");
+}
+
+TEST(DemoTokenizer, ThreadsShareIt) {
+  const Tokenizer t = Tokenizer::load(AWQ_SOURCE_DIR "/models/demo");
+  const std::string text = read_file(AWQ_SOURCE_DIR "/README.md", 1 << 20);
+  const std::vector<int32_t> expected = t.encode(text, true);
+  std::vector<std::vector<int32_t>> ids(4);
+  std::vector<std::jthread> threads;
+  for (auto& mine : ids) threads.emplace_back([&] { mine = t.encode(text, true); });
+  threads.clear();  // joins
+  EXPECT_THAT(ids, testing::Each(expected));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "io/tokenizer/byte_alphabet.h"
 #include "io/tokenizer/json_fields.h"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdint>
 #include <optional>
 
 #include "io/tokenizer/byte_alphabet.h"
@@ -35,7 +36,7 @@ class ByteLevel : public Decoder {
 class Replace : public Decoder {
  public:
   explicit Replace(const Json& json)
-      : pattern_(make_text_pattern(field(json, "pattern"))), content_(string_field(json, "content")) {}
+      : pattern_(make_text_pattern(field(json, "pattern"))), content_(inserted_field(json, "content")) {}
   Texts apply(Texts tokens) const override {
     for (std::string& token : tokens) token = pattern_->replace(token, content_);
     return tokens;

@@ -49,6 +49,13 @@ bool bool_field(const Json& object, std::string_view name, bool when_absent) {
 
 std::string_view type_of(const Json& object) { return string_field(object, "type"); }
 
+const std::string& inserted_field(const Json& object, std::string_view name) {
+  constexpr size_t kLongest = 1024;
+  const std::string& text = string_field(object, name);
+  if (text.size() > kLongest) refuse_field(name, "at most " + std::to_string(kLongest) + " bytes long");
+  return text;
+}
+
 char32_t character_field(const Json& object, std::string_view name) {
   const std::string& text = string_field(object, name);
   if (text.empty() || static_cast<size_t>(utf8_length(text[0])) != text.size()) refuse_field(name, "one character");

@@ -18,6 +18,8 @@ const Json::Array& array_field(const Json& object, std::string_view name);
 int64_t integer_field(const Json& object, std::string_view name, int64_t low, int64_t high);  // inside [low, high]
 bool bool_field(const Json& object, std::string_view name, bool when_absent);
 std::string_view type_of(const Json& object);
+// A text that is put into others any number of times, so that its length multiplies: at most 1 KB.
+const std::string& inserted_field(const Json& object, std::string_view name);
 char32_t character_field(const Json& object, std::string_view name);  // a string of exactly one code point
 
 // One row a value of "type"; `make` builds the part from its JSON.

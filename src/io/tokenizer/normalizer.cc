@@ -38,7 +38,7 @@ class Lowercase : public Normalizer {
 
 class Prepend : public Normalizer {
  public:
-  explicit Prepend(const Json& json) : prefix_(string_field(json, "prepend")) {}
+  explicit Prepend(const Json& json) : prefix_(inserted_field(json, "prepend")) {}
   void apply(NormalizedText& t) const override {
     if (!t.text.empty()) t.text.insert(0, prefix_);
   }
@@ -50,7 +50,7 @@ class Prepend : public Normalizer {
 class Replace : public Normalizer {
  public:
   explicit Replace(const Json& json)
-      : pattern_(make_text_pattern(field(json, "pattern"))), content_(string_field(json, "content")) {}
+      : pattern_(make_text_pattern(field(json, "pattern"))), content_(inserted_field(json, "content")) {}
   void apply(NormalizedText& t) const override {
     bool removes_start = false;
     if (content_.empty()) {

@@ -1,5 +1,7 @@
 #include "io/tokenizer/post_processor.h"
 
+#include <algorithm>
+
 #include "io/tokenizer/json_fields.h"
 
 namespace awq::io {
@@ -43,7 +45,9 @@ void PostProcessor::read_template(const Json& json, int32_t end_id) {
     }
     steps_.push_back(std::move(step));
   }
-  if (steps_.empty()) refuse("the template for a single text is empty");
+  const auto is_text = [](const Step& step) { return step.is_text; };
+  if (std::count_if(steps_.begin(), steps_.end(), is_text) != 1)
+    refuse("the template must contain the text exactly once");
 }
 
 std::vector<int32_t> PostProcessor::add_special_tokens(std::vector<int32_t> ids) const {

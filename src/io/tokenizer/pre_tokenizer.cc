@@ -161,6 +161,8 @@ constexpr PartRow<PreTokenizerPtr> kPreTokenizers[] = {
     {"Sequence", make_sequence},    {"Split", make_split},
 };
 
+constexpr size_t kMaxSteps = 32;  // each is a stack frame while a word is on its way
+
 // Each step splits the pieces of the one before.
 class Sequence : public PreTokenizer {
  public:
@@ -193,6 +195,8 @@ void require_byte_level_last(const Json::Array& steps) {
 
 PreTokenizerPtr make_sequence(const Json& json) {
   const Json::Array& list = array_field(json, "pretokenizers");
+  if (list.size() > kMaxSteps)
+    refuse(fmt::format("a Sequence of more than {} pre-tokenizers is not supported", kMaxSteps));
   require_byte_level_last(list);
   std::vector<PreTokenizerPtr> steps;
   for (const Json& step : list) {

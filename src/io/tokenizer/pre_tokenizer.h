@@ -1,6 +1,5 @@
 // Text to words: the parts inside which the model merges.
 #pragma once
-#include <functional>
 #include <memory>
 #include <string_view>
 

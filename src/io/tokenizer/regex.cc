@@ -5,6 +5,7 @@
 #include <pcre2.h>
 
 #include <limits>
+#include <new>
 #include <utility>
 
 #include "io/tokenizer/json_fields.h"
@@ -27,6 +28,11 @@ using CompileContext = std::unique_ptr<pcre2_compile_context, FreeWith<pcre2_com
 using MatchContext = std::unique_ptr<pcre2_match_context, FreeWith<pcre2_match_context_free>>;
 using MatchData = std::unique_ptr<pcre2_match_data, FreeWith<pcre2_match_data_free>>;
 using JitStack = std::unique_ptr<pcre2_jit_stack, FreeWith<pcre2_jit_stack_free>>;
+
+template <class T>
+T* allocated(T* p) {
+  return p ? p : throw std::bad_alloc();
+}
 
 // What one text may cost. PCRE2's own match limit counts anew from each start, so a pattern that fails slowly
 // everywhere passes under it; a time limit would make the outcome depend on the machine.
@@ -64,7 +70,7 @@ Regex::Regex(std::string_view ruby_pattern) : pattern_(ruby_pattern) {
                        kMaxPatternBytes));
   }
   const std::string translated = translate_to_pcre2(ruby_pattern);
-  const CompileContext context(pcre2_compile_context_create(nullptr));
+  const CompileContext context(allocated(pcre2_compile_context_create(nullptr)));
   pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
   int error = 0;
   PCRE2_SIZE offset = 0;
@@ -77,9 +83,9 @@ Regex::Regex(std::string_view ruby_pattern) : pattern_(ruby_pattern) {
 }
 
 void Regex::find_all(std::string_view text, const std::function<void(size_t, size_t)>& on_match) const {
-  const MatchContext context(pcre2_match_context_create(nullptr));
+  const MatchContext context(allocated(pcre2_match_context_create(nullptr)));
   const JitStack stack(pcre2_jit_stack_create(kStackStart, kStackLimit, nullptr));
-  const MatchData data(pcre2_match_data_create_from_pattern(code_.get(), nullptr));
+  const MatchData data(allocated(pcre2_match_data_create_from_pattern(code_.get(), nullptr)));
   Budget budget{kStepsPerText + kStepsPerByte * text.size()};
   pcre2_set_callout(context.get(), charge, &budget);
   pcre2_set_match_limit(context.get(), std::numeric_limits<uint32_t>::max());

@@ -8,12 +8,15 @@
 //   \h \v \uHHHH {,n}    [0-9A-Fa-f], \x0B, \x{HHHH}, {0,n}
 //   (?m)                 (?s); and ^ $ always match at lines (compiled so)
 //
-// What PCRE2 would read otherwise and we do not translate is refused by name; so are back references and calls, whose
-// cost the step budget of regex.cc does not see.
+// Left as they are: regardless of case, Oniguruma lets "ss" match a sharp s and the like, PCRE2 only single characters
+// and only those of Unicode 14.0; U+1171E, which Unicode 16.0 moved from Mn to Mc. What PCRE2 would read otherwise and
+// we do not translate is refused by name; so are back references and calls, whose cost the step budget of regex.cc does
+// not see.
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
+#include <cctype>
+#include <span>
 
 #include "io/tokenizer/json_fields.h"
 #include "io/tokenizer/regex.h"

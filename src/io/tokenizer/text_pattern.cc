@@ -7,6 +7,8 @@
 namespace awq::io {
 namespace {
 
+constexpr size_t kLongestText = size_t{2} << 30;
+
 class LiteralPattern : public TextPattern {
  public:
   explicit LiteralPattern(std::string literal) : literal_(std::move(literal)) {}
@@ -68,6 +70,7 @@ std::string TextPattern::replace(std::string_view text, std::string_view replace
   find(text, [&](size_t match_begin, size_t match_end) {
     out += text.substr(begin, match_begin - begin);
     out += replacement;
+    if (out.size() > kLongestText) refuse("replacing in the text makes it larger than 2 GiB");
     begin = match_end;
   });
   out += text.substr(begin);

@@ -1,7 +1,6 @@
 #include "io/tokenizer/tokenizer.h"
 
 #include <algorithm>
-#include <limits>
 #include <mutex>
 #include <unordered_map>
 #include <unordered_set>
@@ -22,8 +21,9 @@ namespace {
 
 // The largest published tokenizer.json has 35 MB.
 constexpr uint64_t kMaxFileBytes = 512u << 20;
-constexpr size_t kMaxTextBytes = 1u << 30;  // places in a word are 32-bit numbers
-constexpr size_t kKeptScratch = 1 << 16;    // symbols; a longer word's memory is given back
+constexpr size_t kMaxTextBytes = 1u << 30;
+constexpr size_t kMaxNormalizedBytes = 2u << 30;  // places in a word are 32-bit numbers
+constexpr size_t kKeptScratch = 1 << 16;          // symbols; a longer word's memory is given back
 
 constexpr std::string_view kMark = "\u2581";  // for the space, in sentencepiece-style vocabularies
 
@@ -126,6 +126,7 @@ void Tokenizer::Impl::encode_text(std::string_view text, bool at_start, BpeScrat
     normalized.text = text;
     normalizer->apply(normalized);
     text = normalized.text;
+    if (text.size() > kMaxNormalizedBytes) refuse("the normalized text is larger than 2 GiB; encode it in parts");
   }
   in_normalized_text.split(text, [&](const Section& section) {
     if (section.token >= 0)
