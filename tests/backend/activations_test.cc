@@ -13,9 +13,9 @@ double unpacked(const TokenPanels& p, const BlockShape& shape, int64_t t, int64_
   const int64_t panel = t / kPanelM * kPanelM, lane = t - panel, width = std::min<int64_t>(kPanelM, p.m - panel);
   const int64_t within = k % shape.group, block = k / shape.group * shape.blocks_per_group + within / shape.block;
   const int64_t i = within % shape.block;
-  const int32_t pair = p.pairs[(panel * shape.blocks() + block * width) * shape.block / 2 + i / 2 * width + lane];
+  const int32_t pair = p.pairs[(block * p.m + panel) * shape.block / 2 + i / 2 * width + lane];
   const int16_t v = static_cast<int16_t>(i % 2 ? pair >> 16 : pair);
-  return double{p.scales[panel * shape.blocks() + block * width + lane]} * v;
+  return double{p.scales[block * p.m + t]} * v;
 }
 
 TEST(Activations, KeepEveryNumberWithinTheBound) {

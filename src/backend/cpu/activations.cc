@@ -77,7 +77,7 @@ TokenPanels PackedActivations::pack(ThreadPool& pool, MatrixView<const float> x,
 
   const auto pack_block = [&](int64_t first, int64_t width, int64_t b) {
     const Range in = piece(b % shape.blocks_per_group, shape.block, shape.group);
-    const int64_t k = b / shape.blocks_per_group * shape.group + in.begin, at = first * blocks + b * width;
+    const int64_t k = b / shape.blocks_per_group * shape.group + in.begin, at = b * m + first;
     FixedBlock fixed[kPanelM];
     for (int64_t t = 0; t < width; ++t) {
       fix_block(x.row(first + t) + k, in.end - in.begin, shape.block, fixed[t]);
@@ -88,8 +88,7 @@ TokenPanels PackedActivations::pack(ThreadPool& pool, MatrixView<const float> x,
   };
   const auto pack_salient = [&](int64_t first, int64_t width) {
     for (int64_t c = 0; c < std::ssize(salient); ++c)
-      for (int64_t t = 0; t < width; ++t)
-        salient_.data()[first * std::ssize(salient) + c * width + t] = x(first + t, salient[c]);
+      for (int64_t t = 0; t < width; ++t) salient_.data()[c * m + first + t] = x(first + t, salient[c]);
   };
 
   // About 16 K numbers a task: some 5 us, several times what handing it to another thread costs.

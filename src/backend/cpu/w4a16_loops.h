@@ -35,26 +35,24 @@ inline void with_count(int count, const Body& body) {
 
 inline int smaller(int64_t a, int64_t b) { return static_cast<int>(a < b ? a : b); }
 
-// Up to 8 tokens next to each other in one panel.
+// Up to 8 tokens next to each other in one panel. From block to block, and from one salient channel to the next,
+// pointers move by the numbers of all m tokens.
 struct TokenSlice {
-  const int32_t* pairs;  // (blocks, words_per_block * 4, width), at the first token
-  const int32_t* sums;   // (blocks, width)
-  const float* scales;   // (blocks, width)
-  const float* salient;  // (salient, width)
-  int width;             // of the panel: the distance between features
-  int count;             // tokens of this slice
+  const int32_t* pairs;  // at the first token; a block's pairs are `width` apart
+  const int32_t* sums;
+  const float* scales;
+  const float* salient;
+  int64_t m;
+  int width;  // of the panel
+  int count;  // tokens of this slice
 };
 
 inline TokenSlice slice(const WeightTiles& w, const TokenPanels& x, int64_t token, int64_t token_end, int at_most) {
-  const int64_t panel = token / kPanelM * kPanelM, lane = token - panel, blocks = w.groups * w.blocks_per_group;
+  const int64_t panel = token / kPanelM * kPanelM;
   const int width = smaller(x.m - panel, kPanelM);
   const int count = smaller(smaller(panel + width, token_end) - token, at_most);
-  return {x.pairs + panel * blocks * w.words_per_block * 4 + lane,
-          x.sums + panel * blocks + lane,
-          x.scales + panel * blocks + lane,
-          x.salient + panel * w.salient + lane,
-          width,
-          count};
+  const int32_t* pairs = x.pairs + panel * w.words_per_block * 4 + (token - panel);
+  return {pairs, x.sums + token, x.scales + token, x.salient + token, x.m, width, count};
 }
 
 // The width of the panel that a slice of kTokens lies in. Where slices are whole panels it is known to the compiler,
@@ -66,12 +64,12 @@ inline int panel_width(int width) {
 
 // Correction and bias onto one token's sums of one tile, and out to y; lanes past n are dropped.
 template <class Isa>
-inline void finish(const WeightTiles& w, int64_t tile, const float* salient, int width, const typename Isa::Float& main,
+inline void finish(const WeightTiles& w, int64_t tile, const float* salient, int64_t m, const typename Isa::Float& main,
                    float* y) {
   typename Isa::Float sum = main;
   const uint16_t* delta = w.delta + tile * w.salient * kTileN;
   for (int64_t c = 0; c < w.salient; ++c)
-    sum = Isa::add(sum, Isa::mul(Isa::broadcast(salient[c * width]), Isa::load_half(delta + c * kTileN)));
+    sum = Isa::add(sum, Isa::mul(Isa::broadcast(salient[c * m]), Isa::load_half(delta + c * kTileN)));
   sum = Isa::add(sum, Isa::load(w.bias + tile * kTileN));
   const int64_t lanes = w.n - tile * kTileN;
   if (lanes >= kTileN) return Isa::store(y, sum);
@@ -157,11 +155,10 @@ inline void gemv_tiles(const WeightTiles& w, int64_t tile, const TokenSlice& x, 
     for (int64_t b = 0; b < w.blocks_per_group; ++b, ++block, words += block_words) {
       Int dot[kTokens][kTiles];
       gemv_block<Isa, kTokens, kTiles>(words, tile_words, w.words_per_block, zero,
-                                       x.pairs + block * w.words_per_block * 4 * width, x.sums + block * width, width,
-                                       dot);
+                                       x.pairs + block * x.m * w.words_per_block * 4, x.sums + block * x.m, width, dot);
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) {
-        const Float power = Isa::broadcast(x.scales[block * width + t]);
+        const Float power = Isa::broadcast(x.scales[block * x.m + t]);
 #pragma GCC unroll 4
         for (int c = 0; c < kTiles; ++c)
           sum[t][c] = Isa::add(sum[t][c], Isa::mul(Isa::to_float(dot[t][c]), Isa::mul(scale[c], power)));
@@ -170,7 +167,7 @@ inline void gemv_tiles(const WeightTiles& w, int64_t tile, const TokenSlice& x, 
   }
   for (int t = 0; t < kTokens; ++t)
     for (int c = 0; c < kTiles; ++c)
-      finish<Isa>(w, tile + c, x.salient + t, width, sum[t][c], y + t * stride + c * kTileN);
+      finish<Isa>(w, tile + c, x.salient + t, x.m, sum[t][c], y + t * stride + c * kTileN);
 }
 
 // All tokens of one step of tiles, so that its words are read from memory once.
@@ -261,8 +258,8 @@ inline void gemm_tiles(const WeightTiles& w, int64_t tile, const TokenPanels& x,
     unpack_block<Isa, kTiles>(w, tile, block / w.blocks_per_group, block % w.blocks_per_group, unpacked);
     for (int64_t token = out.token_begin; token < out.token_end;) {
       const TokenSlice part = slice(w, x, token, out.token_end, Isa::kGemmTokens);
-      const int32_t* pairs = part.pairs + block * pairs_per_block * part.width;
-      const float* scales = part.scales + block * part.width;
+      const int32_t* pairs = part.pairs + block * part.m * pairs_per_block;
+      const float* scales = part.scales + block * part.m;
       float* to = sums[token - out.token_begin][0];
       with_count<Isa::kGemmTokens>(part.count, [&](auto n) {
         gemm_micro<Isa, kTiles, n.value>(unpacked, pairs_per_block, pairs, scales, part.width, to);
@@ -273,7 +270,7 @@ inline void gemm_tiles(const WeightTiles& w, int64_t tile, const TokenPanels& x,
   for (int64_t token = out.token_begin; token < out.token_end; ++token) {
     const TokenSlice one = slice(w, x, token, out.token_end, 1);
     for (int c = 0; c < kTiles; ++c)
-      finish<Isa>(w, tile + c, one.salient, one.width, Isa::load(sums[token - out.token_begin][c]),
+      finish<Isa>(w, tile + c, one.salient, one.m, Isa::load(sums[token - out.token_begin][c]),
                   out.y + token * out.stride + (tile + c) * kTileN);
   }
 }

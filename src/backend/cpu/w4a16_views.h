@@ -29,13 +29,13 @@ struct WeightTiles {
   int64_t salient;  // corrected input channels
 };
 
-// m tokens in panels of 8 (the last one as wide as what is left), so that one token's neighbours are next to it.
-// w is the width of the panel; a panel begins at its first token times the size of one token.
+// m tokens, block by block; within a block in panels of 8 (the last one as wide as what is left), so that one block of
+// all tokens is one stretch of memory and one token's neighbours are next to it. w is the width of the panel.
 struct TokenPanels {
-  const int32_t* pairs;  // per panel (blocks, words_per_block * 4, w): v of features 2j (low half) and 2j + 1
-  const int32_t* sums;   // per panel (blocks, w): sum of v
-  const float* scales;   // per panel (blocks, w): 2^e
-  const float* salient;  // per panel (salient, w): x of the corrected channels, in float
+  const int32_t* pairs;  // (blocks, panels (words_per_block * 4, w)): v of features 2j (low half) and 2j + 1
+  const int32_t* sums;   // (blocks, m): digits a (low half) and b of -sum v = a + 2^11 b, |a| < 2^11, |b| <= 2^11
+  const float* scales;   // (blocks, m): 2^e
+  const float* salient;  // (salient, m): x of the corrected channels, in float
   int64_t m;
 };
 
