@@ -18,7 +18,6 @@ struct Avx2 {
   static constexpr int kGemvTokens = 4, kGemvTiles = 1, kGemvTilesFromTokens = 1;
   static constexpr int kGemvSums = 4;  // two registers each; beside them the word, the codes, x and a mask
   static constexpr int kGemmTokens = 4, kGemmTiles = 1;  // 8 sums, 2 codes, 1 x, 2 products of 16 registers
-  static constexpr int kPrefetchWords = 1024;            // 4 KiB ahead
 
   static __m256i half(const void* p) { return _mm256_load_si256(static_cast<const __m256i*>(p)); }
   static Int both(__m256i v) { return {v, v}; }

@@ -13,7 +13,6 @@ struct Avx512 {
   static constexpr int kGemvTokens = 8, kGemvTiles = 2, kGemvTilesFromTokens = 3;
   static constexpr int kGemvSums = 16;                   // beside them 2 words, 2 codes, 1 x, 1 mask
   static constexpr int kGemmTokens = 8, kGemmTiles = 3;  // 24 sums, 3 codes, 1 x: 28 of 32 registers
-  static constexpr int kPrefetchWords = 1024;            // 4 KiB ahead
 
   static Int zero() { return _mm512_setzero_si512(); }
   static Int broadcast(int32_t v) { return _mm512_set1_epi32(v); }

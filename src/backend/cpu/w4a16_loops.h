@@ -88,9 +88,10 @@ inline constexpr int kChains = 4 * kSums <= Isa::kGemvSums   ? 4
                                                              : 1;
 
 // dot[t][c] = sum of q v - z sum v over one block, for kTiles tiles whose words lie `tile_words` apart. The zero point
-// is one more pair of features: codes (z, z 2^11) times the two digits of -sum v (see TokenPanels::sums).
+// is one more pair of features: codes (z, z 2^11) times the two digits of -sum v (see TokenPanels::sums). `ahead` is
+// what to ask memory for meanwhile.
 template <class Isa, int kTokens, int kTiles>
-inline void gemv_block(const uint32_t* words, int64_t tile_words, int64_t word_count,
+inline void gemv_block(const uint32_t* words, const uint32_t* ahead, int64_t tile_words, int64_t word_count,
                        const typename Isa::Int (&zero)[kTiles], const int32_t* pairs, const int32_t* sums, int width,
                        typename Isa::Int (&dot)[kTokens][kTiles]) {
   constexpr int kParts = kChains<Isa, kTokens * kTiles>;
@@ -103,11 +104,11 @@ inline void gemv_block(const uint32_t* words, int64_t tile_words, int64_t word_c
 #pragma GCC unroll 4
       for (int i = 1; i < kParts; ++i) part[t][c][i] = Isa::zero();
     }
-  for (int64_t j = 0; j < word_count; ++j, words += kTileN, pairs += 4 * width) {
+  for (int64_t j = 0; j < word_count; ++j, words += kTileN, ahead += kTileN, pairs += 4 * width) {
     typename Isa::Int packed[kTiles];
 #pragma GCC unroll 4
     for (int c = 0; c < kTiles; ++c) {
-      __builtin_prefetch(words + c * tile_words + Isa::kPrefetchWords);
+      __builtin_prefetch(ahead + c * tile_words);
       packed[c] = Isa::load(words + c * tile_words);
     }
 #pragma GCC unroll 4
@@ -133,6 +134,9 @@ inline void gemv_block(const uint32_t* words, int64_t tile_words, int64_t word_c
     }
 }
 
+// 8 KiB of each tile at blocks of 128: 2 to 12 blocks were tried, 8 was quickest at m = 1 and 4 (2-core Zen 5).
+inline constexpr int64_t kPrefetchBlocks = 8;
+
 template <class Isa, int kTokens, int kTiles>
 inline void gemv_tiles(const WeightTiles& w, int64_t tile, const TokenSlice& x, float* y, int64_t stride) {
   using Int = typename Isa::Int;
@@ -143,6 +147,7 @@ inline void gemv_tiles(const WeightTiles& w, int64_t tile, const TokenSlice& x, 
     for (int c = 0; c < kTiles; ++c) sum[t][c] = Isa::broadcast(0.f);
   const int64_t block_words = w.words_per_block * kTileN, tile_words = w.groups * w.blocks_per_group * block_words;
   const uint32_t* words = w.words + tile * tile_words;
+  const int64_t blocks = w.groups * w.blocks_per_group;
   int64_t block = 0;
   for (int64_t g = 0; g < w.groups; ++g) {
     Float scale[kTiles];
@@ -151,11 +156,16 @@ inline void gemv_tiles(const WeightTiles& w, int64_t tile, const TokenSlice& x, 
       const int64_t group = (tile + c) * w.groups + g;
       scale[c] = Isa::load_half(w.scales + group * kTileN);
       zero[c] = Isa::zero_pair(Isa::load_zeros(w.zeros[group]));
+      __builtin_prefetch(w.scales + (group + kTiles * w.groups) * kTileN);  // of the next tiles
+      __builtin_prefetch(w.zeros + group + kTiles * w.groups);
     }
     for (int64_t b = 0; b < w.blocks_per_group; ++b, ++block, words += block_words) {
+      // The last blocks look ahead into the next tiles, past those computed beside this one.
+      const int64_t skip = (block + kPrefetchBlocks < blocks ? 0 : kTiles - 1) * tile_words;
       Int dot[kTokens][kTiles];
-      gemv_block<Isa, kTokens, kTiles>(words, tile_words, w.words_per_block, zero,
-                                       x.pairs + block * x.m * w.words_per_block * 4, x.sums + block * x.m, width, dot);
+      gemv_block<Isa, kTokens, kTiles>(words, words + kPrefetchBlocks * block_words + skip, tile_words,
+                                       w.words_per_block, zero, x.pairs + block * x.m * w.words_per_block * 4,
+                                       x.sums + block * x.m, width, dot);
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) {
         const Float power = Isa::broadcast(x.scales[block * x.m + t]);
@@ -209,7 +219,7 @@ inline void unpack_block(const WeightTiles& w, int64_t tile, int64_t g, int64_t 
     const typename Isa::Int zero = Isa::both_halves(Isa::load_zeros(w.zeros[group]));
     Isa::store(out.scales[c], Isa::load_half(w.scales + group * kTileN));
     for (int64_t j = 0; j < w.words_per_block; ++j) {
-      __builtin_prefetch(words + j * kTileN + Isa::kPrefetchWords);
+      __builtin_prefetch(words + (kPrefetchBlocks * w.words_per_block + j) * kTileN);
       const typename Isa::Int packed = Isa::load(words + j * kTileN);
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) Isa::store(out.codes[4 * j + i][c], Isa::sub_halves(Isa::code_pair(packed, i), zero));

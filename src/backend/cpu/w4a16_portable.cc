@@ -22,7 +22,6 @@ struct Isa {
   using Float = Lanes<float>;
   static constexpr int kGemvTokens = 2, kGemvTiles = 1, kGemvTilesFromTokens = 1, kGemvSums = 1;
   static constexpr int kGemmTokens = 4, kGemmTiles = 1;
-  static constexpr int kPrefetchWords = 1024;
 
   static int32_t low(int32_t pair) { return static_cast<int16_t>(pair); }
   static int32_t high(int32_t pair) { return pair >> 16; }
