@@ -4,13 +4,14 @@ set -eu
 cd "$(dirname "$0")/.."
 tools/install_packages.sh
 
-# The tokenizer is compared with PyPI's `tokenizers`, in the version that the test names.
+# The packages that the differential tests compare with, in the versions that those tests name.
 python=$PWD/build/venv/bin/python3
-version=$(sed -n 's/^PACKAGE = "\([0-9.]*\)".*/\1/p' tests/tokenizer/differential.py)
+wanted="tokenizers==$(sed -n 's/^PACKAGE = "\([0-9.]*\)".*/\1/p' tests/tokenizer/differential.py) safetensors"
 [ -x "$python" ] || python3 -m venv build/venv
-"$python" -c "import tokenizers; assert tokenizers.__version__ == '$version'" 2>/dev/null \
-  || "$python" -m pip install -q "tokenizers==$version"
+# shellcheck disable=SC2086  # a list of words
+[ "$(cat build/venv/wanted 2>/dev/null)" = "$wanted" ] || "$python" -m pip install -q $wanted
+echo "$wanted" >build/venv/wanted
 
 cmake --preset release -DPython3_EXECUTABLE="$python" "$@" >/dev/null
 cmake --build --preset release -j "$(nproc)"
-ctest --preset release -j "$(nproc)"
+PATH="$PWD/build/venv/bin:$PATH" ctest --preset release -j "$(nproc)"

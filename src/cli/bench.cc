@@ -158,6 +158,7 @@ int run_bench(Args& args) {
   if (request.kernels.wanted) return run_kernel_bench(args, request.kernels, request.load.threads);
   if (request.model.empty()) throw Error(ErrorKind::kUsage, "MODEL is missing (or --kernels); see awq bench --help");
 
+  catch_stop_signals();
   std::vector<Latency> all;
   for (const char* version : kVersions) {
     note(fmt::format("timing --version {}", version));

@@ -66,6 +66,7 @@ nlohmann::ordered_json json_of(const Args& args, const ConvertReport& report) {
 ConvertReport convert_with_progress(const Args& args, Request& request) {
   Progress progress(request.progress, args.common().quiet);
   const auto start = std::chrono::steady_clock::now();
+  catch_stop_signals();
   request.options.stop = &stop_signal();
   request.options.progress = [&](const ConvertProgress& p) {
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

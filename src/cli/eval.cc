@@ -97,6 +97,7 @@ nlohmann::ordered_json json_of(const Args& args, const Request& request, const E
 
 EvaluateReport score(const Args& args, Request& request) {
   const std::string text = input_text(request.text, request.text_column, "--text");
+  catch_stop_signals();
   const Model model = Model::load(request.model, request.load);
   note_kernels(args, model, request.model);
   std::optional<Model> original;

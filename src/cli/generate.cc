@@ -89,6 +89,7 @@ int run_generate(Args& args) {
   if (request.greedy) request.sampling.temperature = 0;
   request.sampling.stop_at_eos = !request.ignore_eos;
 
+  catch_stop_signals();
   const Model model = Model::load(request.model, request.load);
   note_kernels(args, model, request.model);
   const std::vector<int32_t> prompt = model.encode(request.prompt);

@@ -79,6 +79,6 @@ int guarded_run(const std::vector<std::string>& words) {
 }  // namespace awq::cli
 
 int main(int argc, char** argv) {
-  awq::cli::catch_stop_signals();
+  awq::cli::ignore_write_signals();
   return awq::cli::guarded_run({argv + std::min(argc, 1), argv + argc});
 }

@@ -137,6 +137,7 @@ int run_quantize(Args& args) {
   fill_in(request);
   note_layout(request.options.config);
 
+  catch_stop_signals();
   QuantizeOptions& options = request.options;
   options.stop = &stop_signal();
   QuantizeReport report;
