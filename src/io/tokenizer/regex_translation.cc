@@ -16,64 +16,14 @@
 
 #include <algorithm>
 #include <cctype>
-#include <span>
 
 #include "io/tokenizer/json_fields.h"
 #include "io/tokenizer/regex.h"
-#include "io/tokenizer/unicode_classes.h"
+#include "io/tokenizer/regex_classes.h"
 #include "io/tokenizer/utf8.h"
 
 namespace awq::io {
 namespace {
-
-// All of these go between the brackets of a class.
-constexpr std::string_view kSpaceSet = R"(\t-\r \x{85}\p{Z})";
-constexpr std::string_view kHexSet = "0-9A-Fa-f";
-
-// Code points newer than PCRE2's Unicode whose category starts with `prefix` ("L", "Lu").
-std::string newer_set(std::string_view prefix) {
-  std::string set;
-  for (const CategoryRange& r : newer_than_pcre2()) {
-    if (!std::string_view(r.category).starts_with(prefix)) continue;
-    set += fmt::format("\\x{{{:X}}}-\\x{{{:X}}}", static_cast<uint32_t>(r.first), static_cast<uint32_t>(r.last));
-  }
-  return set;
-}
-
-std::string category_set(std::string_view category) {
-  return fmt::format("\\p{{{}}}{}", category, newer_set(category));
-}
-
-std::string word_set() {
-  return R"(\p{Alphabetic}\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE})" + newer_set("L") + newer_set("Nl") + category_set("M") +
-         category_set("Nd") + category_set("Pc");
-}
-
-std::string space_set() { return std::string(kSpaceSet); }
-std::string hex_set() { return std::string(kHexSet); }
-std::string digit_set() { return category_set("Nd"); }
-std::string punctuation_set() { return category_set("P") + category_set("S"); }
-// By script, not by script extension; with the ideographs of Unicode 15.0 and 15.1.
-std::string han_set() { return R"(\p{sc:Han}\x{2EBF0}-\x{2EE5D}\x{31350}-\x{323AF})"; }
-
-struct NamedSet {
-  std::string_view name;
-  std::string (*set)();
-};
-constexpr NamedSet kEscapes[] = {{"s", space_set}, {"w", word_set}, {"d", digit_set}, {"h", hex_set}};
-constexpr NamedSet kPosixClasses[] = {
-    {"punct", punctuation_set}, {"space", space_set}, {"digit", digit_set}, {"xdigit", hex_set}};
-
-const NamedSet* find_set(std::span<const NamedSet> sets, std::string_view name) {
-  for (const NamedSet& row : sets) {
-    if (row.name == name) return &row;
-  }
-  return nullptr;
-}
-
-constexpr std::string_view kCategories[] = {"L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "N",
-                                            "Nd", "Nl", "No", "P",  "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po",
-                                            "S",  "Sm", "Sc", "Sk", "So", "Z",  "Zs", "Zl", "Zp"};
 
 class Translation {
  public:
@@ -124,7 +74,7 @@ class Translation {
   void escape() {
     const char c = take();
     const char lower = static_cast<char>(c | 0x20);
-    if (const NamedSet* row = find_set(kEscapes, {&lower, 1})) return put_set(row->set(), c != lower);
+    if (const auto set = escape_set(lower)) return put_set(*set, c != lower);
     if (lower == 'p') return put_property(c == 'P');
     if (lower == 'b') return put_word_boundary(c == 'B');
     if (std::string_view("AzZR").find(c) != std::string_view::npos) return void(out_ += {'\\', c});
@@ -133,7 +83,7 @@ class Translation {
   void put_set(const std::string& set, bool negated) { out_ += (negated ? "[^" : "[") + set + "]"; }
 
   void put_word_boundary(bool negated) {
-    const std::string word = fmt::format("[{}]", word_set());
+    const std::string word = fmt::format("[{}]", *escape_set('w'));
     out_ += negated ? fmt::format("(?:(?<={0})(?={0})|(?<!{0})(?!{0}))", word)
                     : fmt::format("(?:(?<={0})(?!{0})|(?<!{0})(?={0}))", word);
   }
@@ -176,9 +126,7 @@ class Translation {
       negated = !negated;
       name.remove_prefix(1);
     }
-    if (std::find(std::begin(kCategories), std::end(kCategories), name) != std::end(kCategories))
-      return category_set(name);
-    if (name == "Han") return han_set();
+    if (const auto set = property_set(name)) return *set;
     unsupported("the property " + printable(name));
   }
   void put_property(bool negated) {
@@ -203,9 +151,8 @@ class Translation {
   }
   void class_escape() {
     const char c = take();
-    const char name[] = {c, '\0'};
-    if (const NamedSet* row = find_set(kEscapes, name)) {
-      out_ += row->set();
+    if (const auto set = escape_set(c)) {
+      out_ += *set;
     } else if (c == 'S') {
       out_ += R"(\S\x{180E})";
     } else if (c == 'b') {
@@ -221,9 +168,9 @@ class Translation {
   void posix_class() {
     if (!take_if(":")) unsupported("a class in a class");
     const std::string_view name = take_until(':');
-    const NamedSet* row = find_set(kPosixClasses, name);
-    if (!row || !take_if("]")) unsupported("the class [:" + std::string(name) + ":]");
-    out_ += row->set();
+    const auto set = posix_set(name);
+    if (!set || !take_if("]")) unsupported("the class [:" + std::string(name) + ":]");
+    out_ += *set;
   }
 
   void group() {
