@@ -35,7 +35,7 @@ constexpr std::string_view kWords512Vnni = "AVX-512 VNNI", kWords512 = "AVX-512 
 constexpr CpuKernelRow kRows[] = {
     //    name                     needs     in words       preferred to           tile_step
 #if defined(__x86_64__)
-    {gemv("gemv_w4a16_avx512vnni", k512Vnni, kWords512Vnni, 32), gemv_w4a16_avx512vnni, 2},
+    {gemv("gemv_w4a16_avx512vnni", k512Vnni, kWords512Vnni, 64), gemv_w4a16_avx512vnni, 2},
     {gemm("gemm_w4a16_avx512vnni", k512Vnni, kWords512Vnni),     gemm_w4a16_avx512vnni, 3},
     {gemv("gemv_w4a16_avx512",     k512,     kWords512,     32), gemv_w4a16_avx512,     2},
     {gemm("gemm_w4a16_avx512",     k512,     kWords512),         gemm_w4a16_avx512,     3},
