@@ -317,7 +317,9 @@ TEST_F(Quantize, NonFiniteActivationsFallBackAndAreReported) {
               testing::Contains(HasSubstr("model.layers.2.mlp.down_proj: no candidate had a finite loss")));
   EXPECT_TRUE(fs::exists(o.out / "config.json"));
   for (const LinearReport& l : report.linears)
-    if (l.name.starts_with("model.layers.1.")) EXPECT_EQ(l.warning, "") << l.name;
+    if (l.name.starts_with("model.layers.1.")) {
+      EXPECT_EQ(l.warning, "") << l.name;
+    }
 }
 
 TEST_F(Quantize, DeadChannelsAreCounted) {
