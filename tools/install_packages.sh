@@ -3,7 +3,7 @@
 # are there already, so that it needs neither root nor network then.
 set -eu
 packages="g++ cmake ninja-build pkg-config git ca-certificates
-  libcli11-dev libfmt-dev libsimdjson-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev libdnnl-dev zlib1g-dev libzstd-dev libxxhash-dev
+  libcli11-dev libfmt-dev libsimdjson-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev libdnnl-dev ocl-icd-opencl-dev zlib1g-dev libzstd-dev libxxhash-dev
   libgtest-dev libgmock-dev librapidcheck-dev python3 python3-venv"
 for group in "$@"; do
   case $group in
