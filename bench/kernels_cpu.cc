@@ -16,6 +16,7 @@
 #include "backend/cpu/linear_w4a16.h"
 #include "ceilings.h"
 #include "kernel_report.h"
+#include "onednn_bf16.h"
 
 namespace awq::bench {
 namespace {
@@ -104,7 +105,10 @@ class ShapeBench {
     for (const int64_t m : options_.m) measure_dense(m, rows);
     for (const std::string& version : versions()) measure_version(version, rows);
     std::stable_sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a.m < b.m; });
-    for (KernelBenchRow& row : rows) row.share_of_onednn_f32 = quickest_dense_us(rows, row.m) / row.us_p50;
+    for (KernelBenchRow& row : rows) {
+      row.share_of_onednn_f32 = *quickest_us(rows, row.m, "onednn_f32") / row.us_p50;
+      if (const auto us = quickest_us(rows, row.m, "onednn_bf16")) row.share_of_onednn_bf16 = *us / row.us_p50;
+    }
     all.insert(all.end(), rows.begin(), rows.end());
   }
 
@@ -120,23 +124,27 @@ class ShapeBench {
     MatrixView<float> y;
   };
 
-  static double quickest_dense_us(const std::vector<KernelBenchRow>& rows, int64_t m) {
-    double us = 1e30;
+  static std::optional<double> quickest_us(const std::vector<KernelBenchRow>& rows, int64_t m,
+                                           std::string_view kernel) {
+    std::optional<double> us;
     for (const KernelBenchRow& row : rows)
-      if (row.m == m && row.group == 0) us = std::min(us, row.us_p50);
+      if (row.m == m && row.kernel.starts_with(kernel)) us = std::min(us.value_or(row.us_p50), row.us_p50);
     return us;
   }
 
   // The rows that this machine runs; by default those of its best instruction set. "auto" comes last.
   std::vector<std::string> versions() const {
     const DeviceInfo& cpu = backend::cpu::cpu_info();
-    const Problem problem{.m = 1, .n = linear_.n, .k = linear_.k, .group_size = linear_.group};
+    Problem problem{.m = 1, .n = linear_.n, .k = linear_.k, .group_size = linear_.group};
     std::vector<std::string> names;
-    if (!options_.every_row)
-      for (const char* family : {"gemv", "gemm"}) names.push_back(select_kernel(cpu, problem, family));
-    else
+    if (options_.every_row) {
       for (const KernelStatus& row : kernel_status(cpu, problem))
         if (row.why_not.empty()) names.push_back(row.name);
+    } else {
+      names.push_back(select_kernel(cpu, problem, "gemv"));
+      problem.m = 512;  // where a gemm row is at its best
+      names.push_back(select_kernel(cpu, problem, "gemm"));
+    }
     names.emplace_back("auto");
     return names;
   }
@@ -166,6 +174,17 @@ class ShapeBench {
       rows.push_back(timed_row(o, bytes, dense_copies_, [&](int i) { onednn_matmul(o.x, dense_.copy(i), o.y); }));
     });
     rows.back().kernel = "onednn_f32_team";
+    if (backend::cpu::cpu_info().features & kAmxBf16) measure_bf16(o, rows);
+  }
+
+  void measure_bf16(const Operands& o, std::vector<KernelBenchRow>& rows) {
+    const double bytes = double(linear_.n) * double(linear_.k) * 2;
+    const int copies = cold_copies(static_cast<uint64_t>(bytes));
+    with_onednn_threads(pool_.size(), [&] {
+      OnednnBf16 product(o.x, dense_.copy(0), o.y, copies);
+      rows.push_back(timed_row(o, bytes, copies, [&](int i) { product.run(i); }));
+    });
+    rows.back().kernel = "onednn_bf16_packed";
   }
 
   KernelBenchRow timed_row(const Operands& o, double bytes, int copies, const std::function<void(int)>& launch) {

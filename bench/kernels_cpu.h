@@ -1,8 +1,9 @@
 // `awq bench --kernels` on the CPU: every kernel row over shapes and numbers of tokens, cold weights, beside the
-// measured read bandwidth and oneDNN's float32 product.
+// measured read bandwidth and oneDNN's float32 and, where the CPU has AMX for it, bfloat16 products.
 #pragma once
 #include <cstdint>
 #include <iosfwd>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,15 +29,17 @@ struct KernelBenchOptions {
 // One kernel at one shape. Shares are of what this run measured, 1 = 100 %; memory reads just before and after the row,
 // the higher of the two.
 struct KernelBenchRow {
-  std::string kernel;  // row name; "auto (<row>)"; "onednn_f32_tiles", "onednn_f32_team": dense float32, two threadings
+  std::string kernel;  // row name; "auto (<row>)"; "onednn_f32_tiles", "onednn_f32_team": dense float32, two
+                       // threadings; "onednn_bf16_packed": dense bfloat16
   int64_t m = 0, n = 0, k = 0;
   int group = 0;  // 0: dense
   double us_p05 = 0, us_p50 = 0, us_p95 = 0;
   double gb_per_s = 0;  // weights as stored, scales and zero points counted in
   double share_of_read = 0;
   double gflop_per_s = 0;
-  double share_of_onednn_f32 = 0;  // against the quicker of its two threadings at the same m, n, k
-  double max_rel_error = 0;        // largest |y - float64| / largest |float64| over a sample of outputs
+  double share_of_onednn_f32 = 0;              // against the quicker of its two threadings at the same m, n, k
+  std::optional<double> share_of_onednn_bf16;  // where the CPU has AMX-BF16
+  double max_rel_error = 0;                    // largest |y - float64| / largest |float64| over a sample of outputs
 };
 
 struct KernelBenchReport {

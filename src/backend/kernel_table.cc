@@ -41,6 +41,8 @@ std::string lower(std::string_view text) {
   return out;
 }
 
+bool preferred_at(const KernelTraits& row, int64_t m) { return row.prefer_m_min <= m && m <= row.prefer_m_max; }
+
 bool asked_for(const KernelTraits& row, std::string_view version) {
   return version == "auto" || version == name(row.family) || version == row.name;
 }
@@ -87,7 +89,7 @@ size_t select_row(std::span<const KernelTraits> rows, const Problem& p, const De
                 fmt::format("there is no kernel version '{}'; known: {}", version, known_versions(rows)));
   for (const bool preferred : {true, false})
     for (size_t i = 0; i < rows.size(); ++i)
-      if (asked(rows[i]) && (p.m <= rows[i].prefer_m_max) == preferred && refusal(rows[i], p, d).empty()) return i;
+      if (asked(rows[i]) && preferred_at(rows[i], p.m) == preferred && refusal(rows[i], p, d).empty()) return i;
   throw_refusals(rows, p, d, wanted);
 }
 

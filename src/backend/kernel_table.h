@@ -19,9 +19,10 @@ struct KernelTraits {
   int64_t m_max = INT64_MAX;
   int n_step = 1, k_step = 1;    // n and k must be multiples
   std::string_view needs_words;  // "AVX-512 VNNI": how a refusal names `features`
-  // Rows are tried in table order among those with m <= prefer_m_max first (measured crossover, see bench/results),
-  // then the others: a preference, not a limit.
+  // Rows are tried in table order among those with prefer_m_min <= m <= prefer_m_max first (measured crossovers, see
+  // bench/results), then the others: a preference, not a limit.
   int64_t prefer_m_max = INT64_MAX;
+  int64_t prefer_m_min = 1;
 };
 
 // "" when `row` can run `p` on `d`, else one reason: "needs n % 16 == 0, n = 24".

@@ -39,6 +39,41 @@ TEST(Activations, KeepEveryNumberWithinTheBound) {
   }
 }
 
+// v of token t, feature k, read back from the digits.
+int16_t from_digits(const TokenPanels& p, const BlockShape& shape, int64_t t, int64_t k) {
+  constexpr int64_t kPlace[8] = {0, 2, 4, 6, 1, 3, 5, 7};  // of a feature among its eight
+  const int64_t within = k % shape.group, block = k / shape.group * shape.blocks_per_group + within / shape.block;
+  const int64_t feature = within % shape.block, place = feature / 8 * 8 + kPlace[feature % 8];
+  const int64_t first = block * p.m + t / kDigitM * kDigitM;
+  const uint8_t* high = p.digits + first * shape.block * 2 + place / p.digit_step * 2 * kDigitM * p.digit_step +
+                        t % kDigitM * p.digit_step + place % p.digit_step;
+  return static_cast<int16_t>(static_cast<int8_t>(high[0]) * 256 + high[kDigitM * p.digit_step]);
+}
+
+TEST(Activations, DigitsAreThoseOfThePairs) {
+  std::mt19937 random(4);
+  std::normal_distribution<float> normal;
+  ThreadPool pool(2);
+  PackedActivations packed, reference;
+  for (const auto& [m, k, group] : {std::array<int64_t, 3>{1, 256, 128}, {17, 200, 200}, {33, 96, 32}, {8, 36, 36}}) {
+    std::vector<float> x(m * k);
+    for (float& v : x) v = normal(random);
+    const BlockShape shape = block_shape(k, group);
+    const std::array<int32_t, 2> salient = {3, 7};
+    const TokenPanels digits = packed.pack(pool, {x.data(), m, k}, shape, salient, TokenLayout::kDigits);
+    const TokenPanels pairs = reference.pack(pool, {x.data(), m, k}, shape, salient);
+    ASSERT_LE(digits.digit_step, kDigitK);
+    for (int64_t t = 0; t < m; ++t) {
+      for (int64_t i = 0; i < 2; ++i) ASSERT_EQ(digits.salient[i * digits.m + t], x[t * k + salient[i]]) << t;
+      for (int64_t i = 0; i < k; ++i) {
+        const int64_t block = i / group * shape.blocks_per_group + i % group / shape.block;
+        const double scale = digits.scales[block * digits.m + t];
+        ASSERT_EQ(scale * from_digits(digits, shape, t, i), unpacked(pairs, shape, t, i)) << t << ", " << i;
+      }
+    }
+  }
+}
+
 TEST(Activations, AreExactForSmallIntegersAndExtremes) {
   ThreadPool pool(1);
   PackedActivations packed;

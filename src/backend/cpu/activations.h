@@ -1,4 +1,4 @@
-// Activations as 16-bit block fixed point, in panels of 8 tokens: what the W4A16 kernels read (w4a16_views.h).
+// Activations as 16-bit block fixed point, in panels of 8 or 16 tokens: what the W4A16 kernels read (w4a16_views.h).
 //
 // Rounding: v = nearest even of x / 2^e with 2^e <= max|x| / 2^14, so |x - v 2^e| <= 2^(e-1) <= 2^-15 max|x| of the
 // block. In root mean square that is 2^-12.3 of the block's rms at worst (one outlier: max = sqrt(128) rms), what
@@ -20,10 +20,12 @@ namespace awq::backend::cpu {
 class PackedActivations {
  public:
   // x (m, k); `salient` are the channels that the fp16 correction reads.
-  TokenPanels pack(ThreadPool&, MatrixView<const float> x, const BlockShape&, std::span<const int32_t> salient);
+  TokenPanels pack(ThreadPool&, MatrixView<const float> x, const BlockShape&, std::span<const int32_t> salient,
+                   TokenLayout = TokenLayout::kPairs);
 
  private:
   AlignedBuffer<int32_t> pairs_, sums_;
+  AlignedBuffer<uint8_t> digits_;
   AlignedBuffer<float> scales_, salient_;
 };
 

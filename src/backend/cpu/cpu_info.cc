@@ -15,6 +15,7 @@
 
 #if defined(__x86_64__)
 #  include <cpuid.h>
+#  include <sys/syscall.h>
 #endif
 
 namespace awq::backend::cpu {
@@ -122,6 +123,12 @@ uint64_t saved_registers(uint32_t leaf1_ecx) {
 
 constexpr bool all_of(uint64_t value, uint64_t bits) { return (value & bits) == bits; }
 
+// Linux gives a process the 8 KiB of tile data, state component 18, when it asks (since 5.16; for all its threads).
+bool tiles_permitted() {
+  constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM
+  return syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+}
+
 }  // namespace
 
 uint32_t detect_features() {
@@ -140,8 +147,9 @@ uint32_t detect_features() {
   if (all_of(saved, kZmm) && (features & kAvx2) && all_of(b7, kF_BW_DQ_VL)) features |= kAvx512;
   if ((features & kAvx512) && (c7 & bit_AVX512VNNI)) features |= kAvx512Vnni;
   if ((features & kAvx512) && (a71 & (1u << 5))) features |= kAvx512Bf16;
-  if (all_of(saved, kTiles) && (d7 & (1u << 25))) features |= kAmxInt8;
-  if (all_of(saved, kTiles) && (d7 & (1u << 22))) features |= kAmxBf16;
+  const bool tiles = all_of(saved, kTiles) && (d7 & (1u << 24)) && tiles_permitted();
+  if (tiles && (d7 & (1u << 25))) features |= kAmxInt8;
+  if (tiles && (d7 & (1u << 22))) features |= kAmxBf16;
   return features;
 }
 #else

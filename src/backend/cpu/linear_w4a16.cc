@@ -45,13 +45,14 @@ struct LinearW4A16::Impl {
 
   void forward_band(ThreadPool& pool, const CpuKernelRow& row, MatrixView<const float> x, MatrixView<float> y) const {
     thread_local PackedActivations scratch;  // of the calling thread; the tasks below only read it
-    const TokenPanels tokens = scratch.pack(pool, x, weights.shape(), salient);
+    const TokenPanels tokens = scratch.pack(pool, x, weights.shape(), salient, row.layout);
     const WeightTiles tiles = weights.view();
     const bool gemv = row.traits.family == KernelFamily::kGemv;
     const int64_t tile_step = gemv ? gemv_task_tiles(weights.tiles(), row.tile_step, pool.size()) : row.tile_step;
-    const int64_t token_step = gemv ? x.rows : kGemmMaxTokens, bands = pieces(x.rows, token_step);
-    pool.parallel_for(pieces(weights.tiles(), tile_step) * bands, [&](int64_t task) {
-      const Range t = piece(task / bands, tile_step, weights.tiles()), m = piece(task % bands, token_step, x.rows);
+    const int64_t token_step = gemv ? x.rows : kGemmMaxTokens, across = pieces(weights.tiles(), tile_step);
+    pool.parallel_for(pieces(x.rows, token_step) * across, [&](int64_t task) {
+      // Tiles follow each other within a band of tokens: what is read again and again stays in the caches.
+      const Range m = piece(task / across, token_step, x.rows), t = piece(task % across, tile_step, weights.tiles());
       row.run(tiles, tokens, {t.begin, t.end, m.begin, m.end, y.data, y.stride});
     });
   }

@@ -11,6 +11,7 @@ struct CpuKernelRow {
   KernelTraits traits;
   KernelFn run;
   int64_t tile_step;  // tiles that one pass computes together: tasks are cut at its multiples
+  TokenLayout layout = TokenLayout::kPairs;
 };
 
 std::span<const CpuKernelRow> cpu_kernel_rows();  // best first; cpu_kernels() gives their traits alone
