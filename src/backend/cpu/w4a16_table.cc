@@ -33,8 +33,8 @@ constexpr std::string_view kWords512Vnni = "AVX-512 VNNI", kWords512 = "AVX-512 
 
 // Best first. A new kernel is one row here: tests, benchmark and `awq devices` walk this table.
 // "preferred to": the largest m at which the gemv row was still the quicker one at 4096 x 4096, cold (2-core Zen 5,
-// bench/results; of 1, 4, 8, 12, 16, 24, 32, 64, 96). The AMX row is preferred from its m on: at 8 it took 94 to 97 % of
-// the gemv row's time, both shapes of bench/results, cold (16 virtual cores of a Xeon).
+// bench/results; of 1, 4, 8, 12, 16, 24, 32, 64, 96). The AMX row is preferred from its m on: at 8 it took as long as
+// the gemv row, at 6 17 to 30 % longer (16 virtual cores of a Xeon, bench/results, cold; of 1, 4, 6, 8, 64, 512).
 // clang-format off
 constexpr CpuKernelRow kRows[] = {
     //    name                     needs     in words       preferred to (from)    tile_step
