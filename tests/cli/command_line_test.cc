@@ -201,10 +201,22 @@ TEST(CommandLine, CompletionIsValidBash) {
   EXPECT_THAT(result.out, HasSubstr("--group-size"));
 }
 
+std::string file_text(const char* path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+TEST(CommandLine, ReadmeNamesEveryKernel) {
+  const std::string readme = file_text(AWQ_SOURCE_DIR "/README.md");
+  for (const json& row : json::parse(awq_run({"devices", "--json"}).out)["devices"][0]["problems"][0]["kernels"]) {
+    EXPECT_THAT(readme, HasSubstr("`" + row["name"].get<std::string>() + "`"));
+  }
+}
+
 TEST(CommandLine, DocsCliMdIsTheHelp) {
-  std::ostringstream written;
-  written << std::ifstream(AWQ_SOURCE_DIR "/docs/cli.md").rdbuf();
-  EXPECT_TRUE(written.str() == awq_run({"help", "--markdown"}).out) << "run: awq help --markdown > docs/cli.md";
+  EXPECT_TRUE(file_text(AWQ_SOURCE_DIR "/docs/cli.md") == awq_run({"help", "--markdown"}).out)
+      << "run: awq help --markdown > docs/cli.md";
 }
 
 }  // namespace
