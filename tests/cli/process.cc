@@ -53,12 +53,14 @@ void redirect(const fs::path& path, int flags, int fd) {
     const rlimit limit{options.max_file_bytes, options.max_file_bytes};
     setrlimit(RLIMIT_FSIZE, &limit);
   }
+  // Opened while we still may: nobody may not look into the folders above the build, /root for one.
+  const int program = open(AWQ_CLI, O_RDONLY | O_CLOEXEC);
   if (options.as_nobody && geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0)) _exit(126);
   for (const std::string& variable : options.environment) putenv(const_cast<char*>(variable.c_str()));
   std::vector<char*> argv = {const_cast<char*>(AWQ_CLI)};
   for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
-  execv(AWQ_CLI, argv.data());
+  fexecve(program, argv.data(), environ);
   _exit(127);
 }
 
