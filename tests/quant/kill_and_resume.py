@@ -1,6 +1,6 @@
 """Kill `awq quantize` with SIGKILL at random moments, resume, and compare with an undisturbed run byte for byte.
 
-usage: kill_and_resume.py AWQ MODEL [--kills 20] [--seed 1] [-- extra arguments of awq quantize]
+usage: kill_and_resume.py [--kills 20] [--seed 1] AWQ MODEL [-- extra arguments of awq quantize]
 Each round kills one run at a random moment of its expected duration, resumes it (killing again with probability 1/2), and
 compares every file of the output. The final name must never exist before the output is complete.
 """
