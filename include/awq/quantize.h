@@ -60,7 +60,7 @@ struct QuantizeReport {
   std::string data_hash;  // of the token stream, hex
   uint64_t bytes_in = 0, bytes_out = 0;
   double bits_per_weight = 0;  // of the quantized linears, scales and zero points counted in
-  double seconds = 0;
+  double seconds = 0;  // with dry_run: estimated, from the work to do and the rate of this machine's float32 products
   uint64_t peak_rss_bytes = 0;
   std::vector<LinearReport> linears;
   std::vector<std::string> warnings;

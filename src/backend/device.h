@@ -84,6 +84,9 @@ class QuantEngine {
  public:
   virtual ~QuantEngine() = default;
 
+  // Flop a second of a float32 product of a tenth of a second or less: what the time of a job is estimated from.
+  virtual double measure_flops() = 0;
+
   // hidden (windows * window, hidden) becomes the block's output. With `stats`: one entry per architecture group, over
   // all tokens; with `inputs` too: a copy of the input (t, k) of the groups listed in `keep_inputs`.
   struct Collect {

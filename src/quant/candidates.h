@@ -27,6 +27,9 @@ std::vector<float> weight_mean(std::span<const MatrixView<const float>> weights,
 
 // Channels that no token excites (x_mean 0) keep scale 1 and do not take part in the normalisation: with AutoAWQ's
 // clamp one dead channel would set min(s) for all the others.
+constexpr int candidate_count(Search search) {
+  return search == Search::kNone ? 1 : search == Search::kPaper ? 20 : search == Search::kDuo ? 21 : 40;
+}
 std::vector<Candidate> make_candidates(Search, std::span<const float> x_mean, std::span<const float> w_mean);
 
 // The `count` channels of largest `score`, ascending by number; ties go to the lower channel.

@@ -14,6 +14,7 @@
 #include "io/file.h"
 #include "model/architectures.h"
 #include "quant/block.h"
+#include "quant/candidates.h"
 
 namespace awq::quant {
 namespace {
@@ -97,6 +98,22 @@ uint64_t estimate_memory(const model::ModelConfig& c, const QuantizeOptions& o) 
   return bytes;
 }
 
+// Per block and T tokens: forward 2 T N K and attention 4 T L (heads x head_dim), L the window; Gram T K^2 and a
+// little; each candidate 2 N K^2; ten clip limits 2 N K g each.
+double count_flops(const model::ModelConfig& c, const QuantizeOptions& o) {
+  const double tokens = static_cast<double>(o.samples) * o.seqlen;
+  double flops = 4 * tokens * o.seqlen * static_cast<double>(c.heads * c.head_dim);
+  for (const model::LinearShape& l : model::block_linears(c)) {
+    const double n = static_cast<double>(l.n), k = static_cast<double>(l.k);
+    flops += 2 * tokens * n * k + 2 * n * k * k * candidate_count(o.search);
+    if (o.clip) flops += 20 * n * k * (o.config.group_size == -1 ? k : o.config.group_size);
+  }
+  for (const model::LayerGroup& g : c.arch->groups)
+    for (const model::LinearShape& l : model::block_linears(c))
+      if (l.name == g.linears[0]) flops += 1.2 * tokens * static_cast<double>(l.k) * static_cast<double>(l.k);
+  return flops * static_cast<double>(c.layers);
+}
+
 }  // namespace
 
 Plan make_plan(const io::Checkpoint& checkpoint, const model::ModelConfig& config, const QuantizeOptions& o) {
@@ -145,6 +162,7 @@ Plan make_plan(const io::Checkpoint& checkpoint, const model::ModelConfig& confi
   plan.bytes_out += salient_bytes;
   plan.bits_per_weight = static_cast<double>(packed_bits + 8 * salient_bytes) / static_cast<double>(packed_weights);
   plan.memory_bytes = estimate_memory(config, o);
+  plan.flops = count_flops(config, o);
   plan.disk_bytes = 2 * plan.bytes_out;
   return plan;
 }

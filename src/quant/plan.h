@@ -19,6 +19,7 @@ struct Plan {
   uint64_t memory_bytes = 0;   // estimated peak of the process
   uint64_t disk_bytes = 0;     // output and work folder together
   double bits_per_weight = 0;  // of the quantized linears
+  double flops = 0;            // of calibration, search and clipping, nearly all in float32 products
 };
 
 // Error(kBadInput) when a tensor is missing or of another shape than config.json implies, when a width is not divisible

@@ -95,7 +95,10 @@ class Job {
   QuantizeReport run() {
     plan_ = make_plan(checkpoint_, config_, options_);
     fill_plan();
-    if (options_.dry_run) return report_;
+    if (options_.dry_run) {
+      report_.seconds = plan_.flops / engine()->measure_flops();
+      return report_;
+    }
     io::OutputFolder output(options_.out, checkpoint_.folder(), options_.force);
     check_room(plan_, options_, fs::absolute(options_.out).parent_path());
     const io::Tokenizer tokenizer = io::Tokenizer::load(checkpoint_.folder());
@@ -166,6 +169,10 @@ class Job {
     return hidden;
   }
 
+  std::unique_ptr<backend::QuantEngine> engine() const {
+    return backend::open_device("cpu")->quant_engine(config_, options_.threads);
+  }
+
   // Under Objective::kModule the inputs of groups that are scored on a whole module are kept.
   std::vector<size_t> groups_scored_on_module() const {
     std::vector<size_t> groups;
@@ -176,8 +183,7 @@ class Job {
   }
 
   void quantize_blocks(WorkFolder& work) {
-    const std::unique_ptr<backend::Device> device = backend::open_device("cpu");
-    const std::unique_ptr<backend::QuantEngine> engine = device->quant_engine(config_, options_.threads);
+    const std::unique_ptr<backend::QuantEngine> engine = this->engine();
     std::vector<float> hidden = embed();
     const MatrixView<float> states(hidden.data(), std::ssize(tokens_.ids), config_.hidden);
     for (int64_t layer = 0; layer < config_.layers; ++layer)

@@ -51,9 +51,8 @@ TEST(Candidates, WorkedVectors) {
               {0.685003, 0.940659, 0.453373, 2.205688, 0.590229, 0.755602, 0.494455, 0.571650});
   expect_near(named(list, "duo 0.85").scale,
               {0.422505, 0.670231, 0.268643, 3.722410, 0.421560, 0.611235, 0.294749, 0.364475});
-  EXPECT_EQ(make_candidates(Search::kNone, x_mean(), w_mean()).size(), 1u);
-  EXPECT_EQ(make_candidates(Search::kDuo, x_mean(), w_mean()).size(), 21u);
-  EXPECT_EQ(make_candidates(Search::kPaper, x_mean(), w_mean()).size(), 20u);
+  for (const Search search : {Search::kNone, Search::kPaper, Search::kDuo, Search::kBoth})
+    EXPECT_EQ(std::ssize(make_candidates(search, x_mean(), w_mean())), candidate_count(search));
 }
 
 TEST(Candidates, DeadChannelsKeepOneAndDoNotShiftTheOthers) {

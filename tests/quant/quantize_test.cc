@@ -216,6 +216,7 @@ TEST_F(Quantize, DryRunWritesNothing) {
   o.dry_run = true;
   const QuantizeReport report = quantize(o);
   EXPECT_GT(report.planned_memory_bytes, 0u);
+  EXPECT_GT(report.seconds, 0);
   EXPECT_GT(report.bytes_out, 1u << 20);
   EXPECT_EQ(contents(folder_).size(), 1u);  // text.txt
 }
