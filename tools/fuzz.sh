@@ -24,7 +24,7 @@ fuzz_one() {  # TARGET SECONDS
   for _ in 1 2 3; do
     if "$1" -max_total_time="$2" -rss_limit_mb=2048 -timeout=10 -artifact_prefix="build-fuzz/$name-" "$corpus" "$seeds" \
         >"build-fuzz/$name.log" 2>&1; then
-      echo "$name: no finding; $(grep 'Done [0-9]* runs' "build-fuzz/$name.log" || echo 'ended early')"
+      echo "$name: no finding; $(grep -a 'Done [0-9]* runs' "build-fuzz/$name.log" || echo 'ended early')"
       return 0
     fi
     only_a_pause "$1" "$name" || break
