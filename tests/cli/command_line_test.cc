@@ -209,7 +209,8 @@ std::string file_text(const char* path) {
 
 TEST(CommandLine, ReadmeNamesEveryKernel) {
   const std::string readme = file_text(AWQ_SOURCE_DIR "/README.md");
-  for (const json& row : json::parse(awq_run({"devices", "--json"}).out)["devices"][0]["problems"][0]["kernels"]) {
+  const json answer = json::parse(awq_run({"devices", "--json"}).out);
+  for (const json& row : answer["devices"][0]["problems"][0]["kernels"]) {
     EXPECT_THAT(readme, HasSubstr("`" + row["name"].get<std::string>() + "`"));
   }
 }
