@@ -40,6 +40,7 @@ std::vector<DeviceInfo> devices();
 struct Problem {
   int64_t m = 1, n = 0, k = 0;
   int group_size = 128;
+  bool bf16 = false;  // activations are bfloat16 instead of float16 (CUDA)
 };
 std::string to_string(const Problem&);
 

@@ -29,6 +29,9 @@ std::string hardware_refusal(const KernelTraits& row, const DeviceInfo& d) {
 std::string shape_refusal(const KernelTraits& row, const Problem& p) {
   if (p.m < 1 || p.n < 1 || p.k < 1 || p.group_size < 1 || p.k % p.group_size != 0)
     return fmt::format("needs positive sizes and k a multiple of the group, got {}", to_string(p));
+  if (row.tile_groups && p.group_size != 32 && p.group_size != 64 && p.group_size % 128 != 0 && p.group_size != p.k)
+    return fmt::format("needs groups of 32, 64, a multiple of 128, or k, group = {}", p.group_size);
+  if (p.bf16 && !row.bf16) return "takes float16 activations, not bfloat16";
   if (p.m > row.m_max) return fmt::format("needs m <= {}, m = {}", row.m_max, p.m);
   if (p.n % row.n_step != 0) return fmt::format("needs n % {} == 0, n = {}", row.n_step, p.n);
   if (p.k % row.k_step != 0) return fmt::format("needs k % {} == 0, k = {}", row.k_step, p.k);

@@ -23,6 +23,8 @@ struct KernelTraits {
   // bench/results), then the others: a preference, not a limit.
   int64_t prefer_m_max = INT64_MAX;
   int64_t prefer_m_min = 1;
+  bool bf16 = true;          // takes bfloat16 activations
+  bool tile_groups = false;  // takes only groups of 32, 64, multiples of 128, or one group for all of k
 };
 
 // "" when `row` can run `p` on `d`, else one reason: "needs n % 16 == 0, n = 24".

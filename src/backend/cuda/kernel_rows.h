@@ -1,0 +1,42 @@
+// Every CUDA kernel, best first, as traits: known without a GPU, a driver or the plugin, so that `awq devices
+// --assume 8.6` and the tests can walk it. launchers.cu holds the launcher of each row, in the same order.
+#pragma once
+#include <array>
+
+#include "backend/kernel_table.h"
+
+namespace awq::backend::cuda {
+
+constexpr KernelTraits cuda_row(std::string_view name, KernelFamily family, int capability_min, int capability_end,
+                                bool bf16, int64_t m_max, int64_t prefer_m_min, int64_t prefer_m_max) {
+  KernelTraits row{.name = name, .family = family, .device = DeviceKind::kCuda};
+  row.capability_min = capability_min;
+  row.capability_end = capability_end;
+  row.m_max = m_max;
+  row.n_step = 8;
+  row.k_step = 8;
+  row.prefer_m_min = prefer_m_min;
+  row.prefer_m_max = prefer_m_max;
+  row.bf16 = bf16;
+  row.tile_groups = true;
+  return row;
+}
+
+inline constexpr int kAnyLater = 1 << 30;
+inline constexpr int64_t kAnyM = INT64_MAX;
+
+// clang-format off
+inline constexpr std::array kCudaRows = {
+    //        name                      family               from  end        bf16   m_max  preferred m
+    cuda_row("gemv_w4a16_mma_sm80",     KernelFamily::kGemv, 80, kAnyLater, true,  16,    1,  16),
+    cuda_row("gemm_w4a16_wgmma_sm90a",  KernelFamily::kGemm, 90, 91,        true,  kAnyM, 1,  kAnyM),
+    cuda_row("gemm_w4a16_mma_sm80",     KernelFamily::kGemm, 80, kAnyLater, true,  kAnyM, 1,  kAnyM),
+    cuda_row("gemv_w4a16_mma_sm75",     KernelFamily::kGemv, 75, kAnyLater, false, 16,    1,  16),
+    cuda_row("gemm_w4a16_mma_sm75",     KernelFamily::kGemm, 75, kAnyLater, false, kAnyM, 1,  kAnyM),
+    cuda_row("gemm_dequant_cublaslt",   KernelFamily::kGemm, 75, kAnyLater, true,  kAnyM, 1,  kAnyM),
+    cuda_row("gemv_w4a16_portable",     KernelFamily::kGemv, 60, kAnyLater, true,  kAnyM, 1,  16),
+    cuda_row("gemm_w4a16_portable",     KernelFamily::kGemm, 60, kAnyLater, true,  kAnyM, 1,  kAnyM),
+};
+// clang-format on
+
+}  // namespace awq::backend::cuda

@@ -1,0 +1,50 @@
+// What libawq_cuda.so offers to the library that opened it: C++ across dlopen(), allowed because both come from one
+// build; plugin_loader.cc compares kPluginAbi before it calls anything. No CUDA header here.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "awq/devices.h"
+
+namespace awq::backend::cuda {
+
+inline constexpr int kPluginAbi = 1;
+
+// Timings of one kernel: microseconds a launch, one entry a graph replay.
+struct Samples {
+  std::vector<double> us;
+  double sm_mhz = 0;  // clock during the timing, from the device's cycle counter
+};
+
+struct LabOptions {
+  uint64_t cold_bytes = 256u << 20;  // weights rotate over copies that total at least this (and twice the L2)
+  double replay_us = 600;            // a graph replay lasts about this long: whole rotations of the copies
+  int replays = 25;
+};
+
+// Times and checks kernels on one device; weights, x and y are random and its own. Throws Error(kDevice, kOutOfMemory).
+class KernelLab {
+ public:
+  virtual ~KernelLab() = default;
+  virtual double read_bandwidth() = 0;               // bytes a second, a plain read of 2 GiB
+  virtual double read_floor_us(uint64_t bytes) = 0;  // best of several plain read kernels
+  virtual Samples time_row(std::string_view row, const Problem&, const LabOptions&) = 0;
+  virtual Samples time_fp16_gemm(const Problem&, const LabOptions&) = 0;    // cuBLAS, fp16 weights
+  virtual double relative_error(std::string_view row, const Problem&) = 0;  // ||y - ref|| / ||ref||, float64 reference
+  virtual bool bit_identical(std::string_view row, const Problem&, int runs) = 0;  // over `runs` launches
+};
+
+class Plugin {
+ public:
+  virtual ~Plugin() = default;
+  virtual std::unique_ptr<KernelLab> open_lab(const DeviceInfo&) const = 0;
+};
+
+}  // namespace awq::backend::cuda
+
+// The plugin's entry points, besides awq/cuda.h:
+//   extern "C" int awq_cuda_plugin_abi();                                   // kPluginAbi
+//   extern "C" const awq::backend::cuda::Plugin* awq_cuda_plugin();
