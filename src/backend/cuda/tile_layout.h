@@ -16,8 +16,8 @@
 // too. n is padded to a multiple of 64 and k to a multiple of 128; padding has q = z and s = 0, so it adds exactly
 // zero.
 //
-//   scales  f16 [n / 16][groups][16]   entry 2g+h is row g+8h: one 32-bit load gives a lane both of its rows
-//   zeros   u8  [n / 16][groups][8]    byte g is z(row g) | z(row g+8) << 4
+//   scales  f16 [n / 64][groups][4 tiles][16]   entry 2g+h is row g+8h: one 32-bit load gives a lane both of its rows
+//   zeros   u8  [n / 64][groups][4 tiles][8]    byte g is z(row g) | z(row g+8) << 4
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -60,11 +60,15 @@ struct TileLayout {
   AWQ_HD static constexpr int nibble(int64_t row, int64_t col) {
     return static_cast<int>(col % 2 * 4 + col % 16 / 8 * 2 + row % 16 / 8);
   }
+  // Index of the 16 scales (32 bytes) and 8 bytes of zero points of a row's tile and a group.
+  AWQ_HD constexpr int64_t scale_tile(int64_t row, int64_t g) const {
+    return (row / kRowBlock * groups() + g) * 4 + row % kRowBlock / kTileRows;
+  }
   // Index of a scale. The zero point of the same row: byte zero_byte, shifted right by zero_shift.
   AWQ_HD constexpr int64_t scale(int64_t row, int64_t g) const {
-    return (row / 16 * groups() + g) * 16 + row % 8 * 2 + row % 16 / 8;
+    return scale_tile(row, g) * 16 + row % 8 * 2 + row % 16 / 8;
   }
-  AWQ_HD constexpr int64_t zero_byte(int64_t row, int64_t g) const { return (row / 16 * groups() + g) * 8 + row % 8; }
+  AWQ_HD constexpr int64_t zero_byte(int64_t row, int64_t g) const { return scale_tile(row, g) * 8 + row % 8; }
   AWQ_HD static constexpr int zero_shift(int64_t row) { return static_cast<int>(row % 16 / 8 * 4); }
 };
 
