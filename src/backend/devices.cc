@@ -1,7 +1,5 @@
 #include "awq/devices.h"
 
-#include <fmt/format.h>
-
 #include "backend/cpu/linear_w4a16.h"
 #include "backend/kernel_table.h"
 
@@ -20,10 +18,6 @@ std::span<const backend::KernelTraits> rows_of(const DeviceInfo& device) {
 }  // namespace
 
 std::vector<DeviceInfo> devices() { return {backend::cpu::cpu_info()}; }
-
-std::string to_string(const Problem& p) { return fmt::format("m={} n={} k={} group={}", p.m, p.n, p.k, p.group_size); }
-
-std::string_view name(KernelFamily family) { return family == KernelFamily::kGemv ? "gemv" : "gemm"; }
 
 std::vector<KernelStatus> kernel_status(const DeviceInfo& device, const Problem& problem) {
   std::vector<KernelStatus> status;
