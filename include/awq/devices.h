@@ -31,10 +31,22 @@ struct DeviceInfo {
   uint64_t memory_bytes = 0;
   uint64_t last_cache_bytes = 0;  // L3 / L2
   std::string unusable;           // empty, or why nothing can run there
+
+  // CUDA only; 0 or empty where the driver does not say.
+  uint64_t smem_per_block = 0;  // bytes of shared memory that a block may ask for
+  double memory_bandwidth = 0;  // bytes a second, from memory clock and bus width
+  std::string driver_version;   // "580.159.04"
+  int driver_cuda_version = 0;  // newest CUDA that the driver runs: 13000 is 13.0
+  bool mig = false;             // a slice of a card: counts and memory are the slice's
+  std::string uuid;             // "GPU-8e2b...", "MIG-..."
 };
 
 // Every device of this machine, the CPU first. Never throws for a missing driver: the reason is in `unusable`.
 std::vector<DeviceInfo> devices();
+
+// A typical card of a compute capability, for asking what would be chosen on a card that one does not have: "8.6",
+// "86", "sm_86", "sm_90a". Throws Error(kUsage) for anything else.
+DeviceInfo assumed_device(std::string_view capability);
 
 // y (m, n) = x (m, k) W' : one linear as a kernel sees it. group_size > 0 and divides k.
 struct Problem {

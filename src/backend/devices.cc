@@ -1,16 +1,17 @@
 #include "awq/devices.h"
 
 #include "backend/cpu/linear_w4a16.h"
+#include "backend/cuda/kernel_rows.h"
 #include "backend/kernel_table.h"
 
 namespace awq {
 namespace {
 
-// The one place that knows which table belongs to which kind of device; the CUDA plugin's rows join here.
+// The one place that knows which table belongs to which kind of device.
 std::span<const backend::KernelTraits> rows_of(const DeviceInfo& device) {
   switch (device.kind) {
     case DeviceKind::kCpu: return backend::cpu::cpu_kernels();
-    case DeviceKind::kCuda: return {};
+    case DeviceKind::kCuda: return backend::cuda::kCudaRows;
   }
   return {};
 }

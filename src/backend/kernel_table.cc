@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <utility>
 #include <vector>
 
 #include "awq/error.h"
@@ -13,17 +14,28 @@ namespace {
 
 std::string dotted(int capability) { return fmt::format("{}.{}", capability / 10, capability % 10); }
 
+std::string needed_capability(const KernelTraits& row, bool too_new) {
+  if (row.capability_end == row.capability_min + 1)
+    return fmt::format("compute capability {}", dotted(row.capability_min));
+  return too_new ? fmt::format("a compute capability below {}", dotted(row.capability_end))
+                 : fmt::format("compute capability {} or higher", dotted(row.capability_min));
+}
+
+std::string capability_refusal(const KernelTraits& row, const DeviceInfo& d) {
+  const bool too_new = d.capability >= row.capability_end;
+  if (d.capability < row.capability_min || too_new)
+    return fmt::format("needs {}, this device has {}", needed_capability(row, too_new), dotted(d.capability));
+  if (row.smem > std::max(d.smem_per_block, kSmemOfEveryGpu))
+    return fmt::format("needs {} bytes of shared memory a block, this device has {}", row.smem,
+                       std::max(d.smem_per_block, kSmemOfEveryGpu));
+  return {};
+}
+
 std::string hardware_refusal(const KernelTraits& row, const DeviceInfo& d) {
   if (!d.unusable.empty()) return d.unusable;
   if (row.device != d.kind) return row.device == DeviceKind::kCpu ? "runs on a CPU" : "runs on a CUDA device";
   if (d.kind == DeviceKind::kCpu && (row.features & ~d.features)) return fmt::format("needs {}", row.needs_words);
-  if (d.kind == DeviceKind::kCuda && d.capability < row.capability_min)
-    return fmt::format("needs compute capability {} or higher, this device has {}", dotted(row.capability_min),
-                       dotted(d.capability));
-  if (d.kind == DeviceKind::kCuda && d.capability >= row.capability_end)
-    return fmt::format("needs a compute capability below {}, this device has {}", dotted(row.capability_end),
-                       dotted(d.capability));
-  return {};
+  return d.kind == DeviceKind::kCuda ? capability_refusal(row, d) : "";
 }
 
 std::string shape_refusal(const KernelTraits& row, const Problem& p) {
@@ -56,24 +68,27 @@ std::string known_versions(std::span<const KernelTraits> rows) {
   return text;
 }
 
+constexpr std::string_view kNotSupported = "Kernel version not supported on this hardware: ";
+
 // Why no row that was asked for will do, and what would.
 [[noreturn]] void throw_refusals(std::span<const KernelTraits> rows, const Problem& p, const DeviceInfo& d,
                                  std::string_view version) {
-  std::string reasons, instead;
-  bool shape_is_the_reason = false;
+  if (!d.unusable.empty() || rows.empty())
+    throw Error(ErrorKind::kDevice, fmt::format("{}{} on {}: {}", kNotSupported, version, d.name,
+                                                rows.empty() ? "there are no kernels for it" : d.unusable));
+  std::string reasons, instead = d.kind == DeviceKind::kCuda ? "; nothing else fits: use --device cpu" : "";
+  bool shape_is_the_reason = false, has_instead = false;
   for (const KernelTraits& row : rows) {
     const std::string why = refusal(row, p, d);
-    if (why.empty() && instead.empty()) instead = fmt::format("; use {} or auto", row.name);
+    if (why.empty() && !std::exchange(has_instead, true)) instead = fmt::format("; use {} or auto", row.name);
     if (!asked_for(row, version)) continue;
     shape_is_the_reason |= hardware_refusal(row, d).empty();
     reasons += fmt::format("{}{} {}", reasons.empty() ? "" : ", ", row.name, why);
   }
-  if (rows.empty()) reasons = d.unusable.empty() ? "there are no kernels for it in this build" : d.unusable;
   if (shape_is_the_reason)
     throw Error(ErrorKind::kBadInput,
                 fmt::format("no kernel for {} on {}: {}{}", to_string(p), d.name, reasons, instead));
-  throw Error(ErrorKind::kDevice, fmt::format("Kernel version not supported on this hardware: {} on {}: {}{}", version,
-                                              d.name, reasons, instead));
+  throw Error(ErrorKind::kDevice, fmt::format("{}{} on {}: {}{}", kNotSupported, version, d.name, reasons, instead));
 }
 
 }  // namespace

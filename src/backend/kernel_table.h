@@ -10,6 +10,8 @@
 
 namespace awq::backend {
 
+inline constexpr uint64_t kSmemOfEveryGpu = 48 << 10;  // a block's shared memory without opting in to more
+
 struct KernelTraits {
   std::string_view name;  // "gemv_w4a16_avx512vnni": architecture in the name
   KernelFamily family;
@@ -17,14 +19,15 @@ struct KernelTraits {
   uint32_t features = 0;                             // CPU: all these CpuFeature bits
   int capability_min = 0, capability_end = 1 << 30;  // CUDA: compute capability x 10, half-open
   int64_t m_max = INT64_MAX;
-  int n_step = 1, k_step = 1;    // n and k must be multiples
-  std::string_view needs_words;  // "AVX-512 VNNI": how a refusal names `features`
+  int n_step = 1, k_step = 1;         // n and k must be multiples
+  std::string_view needs_words = {};  // "AVX-512 VNNI": how a refusal names `features`
   // Rows are tried in table order among those with prefer_m_min <= m <= prefer_m_max first (measured crossovers, see
   // bench/results), then the others: a preference, not a limit.
   int64_t prefer_m_max = INT64_MAX;
   int64_t prefer_m_min = 1;
   bool bf16 = true;          // takes bfloat16 activations
   bool tile_groups = false;  // takes only groups of 32, 64, multiples of 128, or one group for all of k
+  uint64_t smem = 0;         // CUDA: bytes of shared memory a block asks for, where that is above kSmemOfEveryGpu
 };
 
 // "" when `row` can run `p` on `d`, else one reason: "needs n % 16 == 0, n = 24".

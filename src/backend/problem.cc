@@ -6,7 +6,9 @@
 
 namespace awq {
 
-std::string to_string(const Problem& p) { return fmt::format("m={} n={} k={} group={}", p.m, p.n, p.k, p.group_size); }
+std::string to_string(const Problem& p) {
+  return fmt::format("m={} n={} k={} group={}{}", p.m, p.n, p.k, p.group_size, p.bf16 ? " bf16" : "");
+}
 
 std::string_view name(KernelFamily family) { return family == KernelFamily::kGemv ? "gemv" : "gemm"; }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "awq/error.h"
 #include "cli/args.h"
@@ -16,17 +17,49 @@
 namespace awq::cli {
 namespace {
 
-std::string device_line(const DeviceInfo& device) {
-  const bool cpu = device.kind == DeviceKind::kCpu;
-  const std::string label = cpu ? "cpu" : fmt::format("cuda:{}", device.index);
-  if (!device.unusable.empty()) return fmt::format("{}  not usable: {}\n", label, device.unusable);
-  std::string line = fmt::format("{}  {}, {}", label, device.name, device.architecture);
-  if (!cpu) line += fmt::format(", compute capability {}.{}", device.capability / 10, device.capability % 10);
-  line += fmt::format(", {} {}, {} memory", device.compute_units, cpu ? "cores" : "multiprocessors",
-                      human_bytes(device.memory_bytes));
-  if (device.last_cache_bytes > 0)
-    line += fmt::format(", {} {}", human_bytes(device.last_cache_bytes), cpu ? "L3" : "L2");
-  return line + "\n";
+constexpr int kTokensOfBoth[] = {1, 512};  // one query, and a prompt
+
+struct Request {
+  Problem shape{.m = 0, .n = 4096, .k = 4096, .group_size = 128};
+  std::string assume;  // "7.5,8.0"
+};
+
+std::string label_of(const DeviceInfo& device) {
+  return device.kind == DeviceKind::kCpu ? "cpu" : fmt::format("cuda:{}", device.index);
+}
+
+std::string cpu_facts(const DeviceInfo& device) {
+  std::string text = fmt::format("{}, {}, {} cores, {} memory", device.name, device.architecture, device.compute_units,
+                                 human_bytes(device.memory_bytes));
+  if (device.last_cache_bytes > 0) text += fmt::format(", {} L3", human_bytes(device.last_cache_bytes));
+  return text;
+}
+
+// A fact that the driver did not tell is left out.
+std::string cuda_facts(const DeviceInfo& device) {
+  std::string text = fmt::format("{}, {}, compute capability {}.{}", device.name, device.architecture,
+                                 device.capability / 10, device.capability % 10);
+  if (device.compute_units > 0) text += fmt::format(", {} multiprocessors", device.compute_units);
+  if (device.mig) text += ", a MIG slice";
+  std::vector<std::string> memory;
+  if (device.memory_bytes > 0) memory.push_back(human_bytes(device.memory_bytes) + " memory");
+  if (device.memory_bandwidth > 0)
+    memory.push_back(fmt::format("{:.0f} GB/s by clock and bus width", device.memory_bandwidth / 1e9));
+  if (device.last_cache_bytes > 0) memory.push_back(human_bytes(device.last_cache_bytes) + " L2");
+  if (device.smem_per_block > 0)
+    memory.push_back(fmt::format("{} KiB shared memory a block", device.smem_per_block >> 10));
+  if (!device.driver_version.empty()) memory.push_back("driver " + device.driver_version);
+  if (device.driver_cuda_version > 0)
+    memory.push_back(
+        fmt::format("CUDA {}.{}", device.driver_cuda_version / 1000, device.driver_cuda_version % 1000 / 10));
+  return memory.empty() ? text : fmt::format("{}\n    {}", text, fmt::join(memory, ", "));
+}
+
+std::string device_text(const DeviceInfo& device, const std::string& label) {
+  if (device.index < 0) return fmt::format("cuda  none: {}\n", device.unusable);
+  const std::string facts = device.kind == DeviceKind::kCpu ? cpu_facts(device) : cuda_facts(device);
+  const std::string verdict = device.unusable.empty() ? "" : fmt::format("    not usable: {}\n", device.unusable);
+  return fmt::format("{}  {}\n{}", label, facts, verdict);
 }
 
 // The row that select_kernel() takes; empty when there is none, and then each row's reason says why.
@@ -70,9 +103,10 @@ nlohmann::ordered_json json_of(const DeviceInfo& device, const Problem& problem)
   return json;
 }
 
-nlohmann::ordered_json json_of(const DeviceInfo& device, const std::vector<Problem>& problems) {
+nlohmann::ordered_json json_of(const DeviceInfo& device, const std::vector<Problem>& problems, bool assumed) {
   nlohmann::ordered_json json = {{"kind", device.kind == DeviceKind::kCpu ? "cpu" : "cuda"},
                                  {"index", device.index},
+                                 {"assumed", assumed},
                                  {"name", device.name},
                                  {"architecture", device.architecture},
                                  {"capability", device.capability},
@@ -80,49 +114,80 @@ nlohmann::ordered_json json_of(const DeviceInfo& device, const std::vector<Probl
                                  {"memory_bytes", device.memory_bytes},
                                  {"last_cache_bytes", device.last_cache_bytes},
                                  {"unusable", device.unusable}};
+  if (device.kind == DeviceKind::kCuda) {
+    json["smem_per_block"] = device.smem_per_block;
+    json["memory_bandwidth"] = device.memory_bandwidth;
+    json["driver_version"] = device.driver_version;
+    json["driver_cuda_version"] = device.driver_cuda_version;
+    json["mig"] = device.mig;
+    json["uuid"] = device.uuid;
+  }
   if (!device.unusable.empty()) return json;
   for (const Problem& problem : problems) json["problems"].push_back(json_of(device, problem));
   return json;
 }
 
-bool any_cuda(const std::vector<DeviceInfo>& all) {
-  return std::ranges::any_of(all, [](const DeviceInfo& device) { return device.kind == DeviceKind::kCuda; });
+// "7.5,8.0"
+std::vector<DeviceInfo> assumed_devices(const std::string& list) {
+  std::vector<DeviceInfo> assumed;
+  std::istringstream parts(list);
+  for (std::string part; std::getline(parts, part, ',');) assumed.push_back(assumed_device(part));
+  for (size_t i = 0; i < assumed.size(); ++i) assumed[i].index = static_cast<int>(i);
+  return assumed;
+}
+
+std::vector<Problem> problems_of(const Problem& shape) {
+  Problem problem = shape;
+  if (problem.group_size == 0)
+    throw Error(ErrorKind::kUsage, "--group-size 0: give a number, or -1 for one group a row");
+  if (problem.group_size == -1) problem.group_size = static_cast<int>(std::min<int64_t>(problem.k, INT32_MAX));
+  if (problem.m > 0) return {problem};
+  std::vector<Problem> problems;
+  for (const int m : kTokensOfBoth) {
+    problem.m = m;
+    problems.push_back(problem);
+  }
+  return problems;
+}
+
+void answer_devices(const Args& args, const std::vector<DeviceInfo>& all, const std::vector<Problem>& problems,
+                    bool assumed) {
+  if (args.common().json) {
+    nlohmann::ordered_json json = begin_json(args);
+    for (const DeviceInfo& device : all) json["devices"].push_back(json_of(device, problems, assumed));
+    return answer_json(json);
+  }
+  for (const DeviceInfo& device : all) {
+    answer(device_text(device, assumed ? "assumed" : label_of(device)));
+    if (device.unusable.empty()) answer(kernel_table(device, problems));
+  }
 }
 
 }  // namespace
 
 int run_devices(Args& args) {
-  Problem shape{.m = 0, .n = 4096, .k = 4096, .group_size = 128};
+  Request request;
+  Problem& shape = request.shape;
   args.about(
       "Lists the devices with the kernels each has for y (m, n) = x (m, k) W', W in 4 bits: usable, or the one reason "
-      "why "
-      "not. GEMV kernels serve one query (m = 1), GEMM kernels long prompts and batches.");
+      "why not. GEMV kernels serve one query (m = 1), GEMM kernels long prompts and batches.");
   args.section("the linear to ask about");
   args.count("-m,--tokens", "M", shape.m, "tokens at once; 0: both 1 and 512", {0, 1e9});
   args.count("-n,--out-features", "N", shape.n, "output features", {1, 1e9});
   args.count("-k,--in-features", "K", shape.k, "input features", {1, 1e9});
-  args.count("--group-size,--group,--q_group_size", "G", shape.group_size, "input features that share a scale",
-             {1, 1e9});
+  args.count("--group-size,--group,--q_group_size", "G", shape.group_size,
+             "input features that share a scale; -1: all of K", {-1, 1e9});
+  args.flag("--bf16", shape.bf16, "activations in bfloat16, not float16 (GPUs)");
+  args.section("a GPU that is not here");
+  args.text("--assume", "CAPABILITY,...", request.assume,
+            "instead of this machine: what a card of compute capability 8.6 (or sm_86) would run");
   args.example("awq devices", "everything, for a linear of 4096 x 4096");
   args.example("awq devices -m 1 -n 11008 -k 4096", "which kernel would run one token through this linear");
+  args.example("awq devices --assume 7.5,8.6,9.0", "what a T4, an RTX 3090 and an H100 would run");
   args.finish();
 
-  const std::vector<int64_t> tokens = shape.m == 0 ? std::vector<int64_t>{1, 512} : std::vector{shape.m};
-  std::vector<Problem> problems;
-  for (const int64_t m : tokens) problems.push_back({m, shape.n, shape.k, shape.group_size});
-  const std::vector<DeviceInfo> all = devices();
-  if (args.common().json) {
-    nlohmann::ordered_json json = begin_json(args);
-    for (const DeviceInfo& device : all) json["devices"].push_back(json_of(device, problems));
-    answer_json(json);
-    return 0;
-  }
-  for (const DeviceInfo& device : all) {
-    answer(device_line(device));
-    if (!device.unusable.empty()) continue;
-    answer(kernel_table(device, problems));
-  }
-  if (!any_cuda(all)) answer("cuda  none: this build has no CUDA backend\n");
+  const bool assumed = !request.assume.empty();
+  answer_devices(args, assumed ? assumed_devices(request.assume) : devices(), problems_of(shape), assumed);
   return 0;
 }
 

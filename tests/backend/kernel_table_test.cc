@@ -191,13 +191,25 @@ TEST(KernelStatus, ListsEveryRowOfTheDevice) {
   }
 }
 
-TEST(SelectKernel, WithoutCudaRowsSaysSo) {
+TEST(SelectRow, SharedMemoryIsCheckedBeforeAnyLaunch) {
+  KernelTraits wide = kGpuRows[2];
+  wide.smem = 160 << 10;
+  const Problem p{.m = 64, .n = 64, .k = 128};
+  DeviceInfo device = gpu(86);
+  EXPECT_EQ(refusal(wide, p, device), "needs 163840 bytes of shared memory a block, this device has 49152");
+  device.smem_per_block = 99 << 10;
+  EXPECT_EQ(refusal(wide, p, device), "needs 163840 bytes of shared memory a block, this device has 101376");
+  device.smem_per_block = 163 << 10;
+  EXPECT_EQ(refusal(wide, p, device), "");
+}
+
+TEST(SelectRow, WhereNothingFitsTheCpuIsNamed) {
   try {
-    select_kernel(gpu(90), {.m = 1, .n = 64, .k = 128});
-    GTEST_SKIP() << "this build has CUDA kernels";
+    select_row(kGpuRows, {.m = 1, .n = 64, .k = 128}, gpu(52), "auto");
+    FAIL() << "accepted";
   } catch (const Error& e) {
     EXPECT_EQ(e.kind(), ErrorKind::kDevice);
-    EXPECT_THAT(e.what(), StartsWith("Kernel version not supported on this hardware"));
+    EXPECT_THAT(e.what(), HasSubstr("nothing else fits: use --device cpu"));
   }
 }
 
