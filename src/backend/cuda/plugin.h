@@ -23,6 +23,7 @@ struct LabOptions {
   uint64_t cold_bytes = 256u << 20;  // weights rotate over copies that total at least this (and twice the L2)
   double replay_us = 600;            // a graph replay lasts about this long: whole rotations of the copies
   int replays = 25;
+  bool dependent_launch = true;  // a launch may begin while the one before it ends; false: each waits for that end
 };
 
 // Times and checks kernels on one device; weights, x and y are random and its own. Throws Error(kDevice, kOutOfMemory).
