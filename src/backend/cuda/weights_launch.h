@@ -1,0 +1,22 @@
+// Work on weights alone: between layouts, to and from floating point. Pointers are checked (arguments.h).
+#pragma once
+#include "awq/cuda.h"
+#include "backend/cuda/linear_launch.h"
+
+namespace awq::backend::cuda {
+
+// Three arrays in the tile layout, writable.
+struct TileArrays {
+  TileLayout layout;
+  void *qweight = nullptr, *scales = nullptr, *zeros = nullptr;
+};
+// The same as PLAIN: a code or zero point a byte, (n, k) and (n, k / group); f16 scales (n, k / group).
+struct PlainArrays {
+  void *q = nullptr, *zeros = nullptr, *scales = nullptr;
+};
+
+// `padded_groups`: columns of the scales of gemv files (format::padded_groups); other layouts do not look at it.
+cudaError_t repack(const awq_cuda_source& from, int64_t padded_groups, const TileArrays& to, cudaStream_t);
+cudaError_t unrepack(const TileArrays& from, const PlainArrays& to, cudaStream_t);
+
+}  // namespace awq::backend::cuda
