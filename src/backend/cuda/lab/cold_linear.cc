@@ -9,7 +9,7 @@
 namespace awq::backend::cuda::lab {
 namespace {
 
-constexpr uint64_t kCodeSeed = 1, kZeroSeed = 2, kScaleSeed = 3;
+constexpr uint64_t kCodeSeed = 1, kZeroSeed = 2, kScaleSeed = 3, kDenseSeed = 6;
 
 size_t aligned(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
@@ -85,12 +85,7 @@ int ColdLinear::dense_copies(cudaStream_t stream) {
   const size_t bytes = static_cast<size_t>(plain_.n * plain_.k) * 2;
   const int copies = cold_copies(bytes, total_);
   dense_.reserve(bytes * static_cast<size_t>(copies));
-  awq_cuda_message message{};
-  check_status(awq_cuda_dequantize(&linears_[0], AWQ_CUDA_F16, dense_.as(), stream, &message), message);
-  for (int i = 1; i < copies; ++i)
-    check_cuda(cudaMemcpyAsync(dense_.as(bytes * static_cast<size_t>(i)), dense_.as(), bytes, cudaMemcpyDeviceToDevice,
-                               stream),
-               "copying dense weights");
+  fill_normal(dense_.as(), plain_.n * plain_.k * copies, false, kDenseSeed, stream);
   return dense_copies_ = copies;
 }
 

@@ -1,4 +1,4 @@
-// A random linear in as many copies as make its weights cold, in this library's layout and as dense f16.
+// A random linear in as many copies as make its weights cold, and dense f16 matrices of the same shape.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -27,7 +27,7 @@ class ColdLinear {
   const awq_cuda_linear& copy(int i) const { return linears_[static_cast<size_t>(i)]; }
   const PlainLinear& plain() const { return plain_; }
 
-  // The dense copies, made when first asked for.
+  // Dense matrices, normal and not of this linear's values; made when first asked for.
   int dense_copies(cudaStream_t);
   const void* dense(int i) const;  // f16 (n, k)
 

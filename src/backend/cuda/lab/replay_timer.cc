@@ -9,7 +9,9 @@
 namespace awq::backend::cuda::lab {
 namespace {
 
-constexpr int kWarmReplays = 3;
+constexpr int kWarmReplays = 3, kFewestReplays = 5;
+constexpr double kSlowUs = 20e3;     // a rotation this long needs no repetition to be known, nor more warming up
+constexpr double kBudgetUs = 200e3;  // of timed replays; a launch of many milliseconds gets fewer of them
 constexpr size_t kStampBytes = sizeof(ClockStamp) * kMaxSms;
 
 // A launch that may start before the one ahead of it has finished is joined to it by a programmatic edge. Ordinary
@@ -94,36 +96,47 @@ double ReplayTimer::replay_us(cudaGraphExec_t graph) {
 }
 
 // Outside of a capture: loads the kernels, and a failing launch is reported as such.
-void ReplayTimer::run_once(const LaunchCopy& launch, int copies) {
-  for (int copy = 0; copy < copies; ++copy) launch(copy, stream_);
+void ReplayTimer::run_once(const LaunchCopy& launch) {
+  launch(0, stream_);
   check_cuda(cudaStreamSynchronize(stream_), "running a kernel for the first time");
 }
 
+// The quickest of three, or the first where it is slow.
+double ReplayTimer::rotation_us(cudaGraphExec_t graph) {
+  double us = replay_us(graph);
+  for (int i = 0; i < 2 && us < kSlowUs; ++i) us = std::min(us, replay_us(graph));
+  return us;
+}
+
 double ReplayTimer::quick_us(const LaunchCopy& launch, int copies) {
-  run_once(launch, 1);
-  const GraphExec graph = capture(launch, copies, 1, true);
-  double us = replay_us(graph.get());
-  for (int i = 0; i < 2; ++i) us = std::min(us, replay_us(graph.get()));
-  return us / copies;
+  run_once(launch);
+  return rotation_us(capture(launch, copies, 1, true).get()) / copies;
 }
 
 Samples ReplayTimer::time(const LaunchCopy& launch, int copies, const LabOptions& options) {
-  run_once(launch, 1);
+  run_once(launch);
   GraphExec graph = capture(launch, copies, 1, options.dependent_launch);
-  double rotation_us = replay_us(graph.get());
-  for (int i = 0; i < 2; ++i) rotation_us = std::min(rotation_us, replay_us(graph.get()));
-  const int rotations = std::max(1, static_cast<int>(std::lround(options.replay_us / rotation_us)));
+  const double one = rotation_us(graph.get());
+  const int rotations = std::max(1, static_cast<int>(std::lround(options.replay_us / one)));
   if (rotations > 1) graph = capture(launch, copies, rotations, options.dependent_launch);
 
-  // All replays are queued at once, so that the device never waits for the host.
+  const double affordable = kBudgetUs / (one * rotations);
+  const int replays = static_cast<int>(std::clamp<double>(affordable, kFewestReplays, options.replays));
+  Samples samples = replay(graph.get(), one < kSlowUs ? kWarmReplays : 0, replays);
+  for (double& us : samples.us) us /= static_cast<double>(rotations) * copies;
+  return samples;
+}
+
+// All replays are queued at once, so that the device never waits for the host.
+Samples ReplayTimer::replay(cudaGraphExec_t graph, int warm, int replays) {
   std::vector<Event> marks;
-  for (int i = 0; i <= options.replays; ++i) marks.push_back(make_event());
+  for (int i = 0; i <= replays; ++i) marks.push_back(make_event());
   check_cuda(cudaMemsetAsync(stamps_.as(), 0, 2 * kStampBytes, stream_), "clearing the clock stamps");
-  for (int i = 0; i < kWarmReplays; ++i) check_cuda(cudaGraphLaunch(graph.get(), stream_), "launching a graph");
+  for (int i = 0; i < warm; ++i) check_cuda(cudaGraphLaunch(graph, stream_), "launching a graph");
   stamp_clocks(stamps_.as<ClockStamp>(), sm_count(), stream_);
   check_cuda(cudaEventRecord(marks[0].get(), stream_), "recording an event");
-  for (int i = 0; i < options.replays; ++i) {
-    check_cuda(cudaGraphLaunch(graph.get(), stream_), "launching a graph");
+  for (int i = 0; i < replays; ++i) {
+    check_cuda(cudaGraphLaunch(graph, stream_), "launching a graph");
     check_cuda(cudaEventRecord(marks[static_cast<size_t>(i) + 1].get(), stream_), "recording an event");
   }
   stamp_clocks(stamps_.as<ClockStamp>(kStampBytes), sm_count(), stream_);
@@ -133,7 +146,7 @@ Samples ReplayTimer::time(const LaunchCopy& launch, int copies, const LabOptions
   for (size_t i = 1; i < marks.size(); ++i) {
     float ms = 0;
     check_cuda(cudaEventElapsedTime(&ms, marks[i - 1].get(), marks[i].get()), "reading an event");
-    samples.us.push_back(1e3 * static_cast<double>(ms) / (static_cast<double>(rotations) * copies));
+    samples.us.push_back(1e3 * static_cast<double>(ms));
   }
   samples.sm_mhz = mean_sm_mhz();
   return samples;

@@ -22,7 +22,9 @@ class ReplayTimer {
  private:
   GraphExec capture(const LaunchCopy&, int copies, int rotations, bool dependent_launch);
   double replay_us(cudaGraphExec_t);
-  void run_once(const LaunchCopy&, int copies);
+  double rotation_us(cudaGraphExec_t);
+  Samples replay(cudaGraphExec_t, int warm, int replays);  // microseconds a replay
+  void run_once(const LaunchCopy&);
   double mean_sm_mhz() const;
 
   cudaStream_t stream_;
