@@ -104,6 +104,27 @@ awq_cuda_status awq_cuda_unrepack(const awq_cuda_linear* from, void* q, void* ze
   });
 }
 
+awq_cuda_status awq_cuda_dequantize(const awq_cuda_linear* from, awq_cuda_type type, void* w, void* stream,
+                                    awq_cuda_message* message) {
+  return guarded(message, [&] {
+    const TileArrays tiles = tile_arrays(from);
+    require_type(type);
+    require_pointer(w, "w");
+    check(dequantize(tiles, type == AWQ_CUDA_BF16, w, as_stream(stream)), "dequantizing");
+  });
+}
+
+awq_cuda_status awq_cuda_quantize(const void* w, awq_cuda_type type, const float* limits, int symmetric,
+                                  const awq_cuda_linear* to, void* stream, awq_cuda_message* message) {
+  return guarded(message, [&] {
+    const TileArrays tiles = tile_arrays(to);
+    require_type(type);
+    require_pointer(w, "w");
+    if (limits != nullptr) require_pointer(limits, "limits");
+    check(quantize(w, type == AWQ_CUDA_BF16, limits, symmetric != 0, tiles, as_stream(stream)), "quantizing");
+  });
+}
+
 awq_cuda_status awq_cuda_select(const char* version, const awq_cuda_linear* w, awq_cuda_type type, int64_t m,
                                 const char** name, awq_cuda_message* message) {
   return guarded(message, [&] {

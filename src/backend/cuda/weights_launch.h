@@ -19,4 +19,9 @@ struct PlainArrays {
 cudaError_t repack(const awq_cuda_source& from, int64_t padded_groups, const TileArrays& to, cudaStream_t);
 cudaError_t unrepack(const TileArrays& from, const PlainArrays& to, cudaStream_t);
 
+// w (n, k), row-major.
+cudaError_t dequantize(const TileArrays& from, bool bf16, void* w, cudaStream_t);
+// limits f32 (n, k / group) or null.
+cudaError_t quantize(const void* w, bool bf16, const float* limits, bool symmetric, const TileArrays& to, cudaStream_t);
+
 }  // namespace awq::backend::cuda

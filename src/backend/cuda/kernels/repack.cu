@@ -11,14 +11,13 @@
 // rate of L1 and not of memory: once a load, after reading the same bytes from a disk a hundred times slower.
 #include <cuda_fp16.h>
 
+#include "backend/cuda/kernels/tile_lane.cuh"
 #include "backend/cuda/weights_launch.h"
 
 namespace awq::backend::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kLane = 4;   // words a lane holds of a tile, one a step of 16 input features
-constexpr int kCodes = 8;  // codes a word
 
 // One struct a file layout: code (row, col), zero point and scale (row, group). Sizes are those of the linear.
 struct PlainFile {
@@ -29,8 +28,6 @@ struct PlainFile {
   __device__ int zero(int64_t row, int64_t g) const { return zeros[row * groups + g] & 15; }
   __device__ __half scale(int64_t row, int64_t g) const { return scales[row * groups + g]; }
 };
-
-__device__ int nibble(uint32_t word, int i) { return (word >> (4 * i)) & 15; }
 
 struct GemmFile {
   const uint32_t *q, *zeros;
@@ -80,31 +77,17 @@ __device__ int padded_code(const File& from, const TileLayout& to, int64_t row, 
   return to.groups() == 1 ? from.zero(row, 0) : 0;
 }
 
-// Position of a thread's lane: tile (row_tile, chunk), lane of 32.
-struct LanePlace {
-  int64_t row, col;  // of nibble 0 of word 0
-};
-__device__ LanePlace lane_place(const TileLayout& layout, int64_t lane_index) {
-  const int64_t tile = lane_index / 32, lane = lane_index % 32, block = tile / 4;
-  const int64_t row_tile = block / layout.chunks() * 4 + tile % 4, chunk = block % layout.chunks();
-  return {row_tile * kTileRows + lane / 4, chunk * kTileK + lane % 4 * 2};
-}
-// Row and column of nibble i of word `step`, from those of nibble 0 of word 0: the inverse of TileLayout::nibble.
-__device__ LanePlace nibble_place(const LanePlace& first, int step, int i) {
-  return {first.row + i % 2 * 8, first.col + 16 * step + i / 2 % 2 * 8 + i / 4};
-}
-
 template <class File>
 __global__ void __launch_bounds__(kThreads) repack_codes(File from, TileLayout to, uint4* q) {
   const int64_t lane_index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (lane_index >= to.row_tiles() * to.chunks() * 32) return;
-  const LanePlace first = lane_place(to, lane_index);
-  uint32_t words[kLane] = {};
+  if (lane_index >= lane_count(to)) return;
+  const Place first = lane_place(to, lane_index);
+  uint32_t words[kLaneWords] = {};
 #pragma unroll
-  for (int step = 0; step < kLane; ++step)
+  for (int step = 0; step < kLaneWords; ++step)
 #pragma unroll
-    for (int i = 0; i < kCodes; ++i) {
-      const LanePlace at = nibble_place(first, step, i);
+    for (int i = 0; i < kWordCodes; ++i) {
+      const Place at = nibble_place(first, step, i);
       words[step] |= static_cast<uint32_t>(padded_code(from, to, at.row, at.col)) << (4 * i);
     }
   q[lane_index] = make_uint4(words[0], words[1], words[2], words[3]);
@@ -114,27 +97,26 @@ __global__ void __launch_bounds__(kThreads) repack_codes(File from, TileLayout t
 template <class File>
 __global__ void __launch_bounds__(kThreads) repack_groups(File from, TileLayout to, __half2* scales, uint8_t* zeros) {
   const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (index >= to.row_tiles() * to.groups() * 8) return;
-  const int64_t tile = index / 8, g = tile / 4 % to.groups();
-  const int64_t row = tile / 4 / to.groups() * kRowBlock + tile % 4 * kTileRows + index % 8;
-  const auto stored = [&](int64_t r) { return r < to.n && g < to.k / to.group; };
-  const auto zero = [&](int64_t r) { return stored(r) ? from.zero(r, g) : 0; };
-  const auto scale = [&](int64_t r) { return stored(r) ? from.scale(r, g) : __half(0.f); };
+  if (index >= pair_count(to)) return;
+  const auto [row, g] = pair_place(to, index);
+  const auto stored = [&, g = g](int64_t r) { return r < to.n && g < to.k / to.group; };
+  const auto zero = [&, g = g](int64_t r) { return stored(r) ? from.zero(r, g) : 0; };
+  const auto scale = [&, g = g](int64_t r) { return stored(r) ? from.scale(r, g) : __half(0.f); };
   scales[index] = __halves2half2(scale(row), scale(row + 8));
   zeros[index] = static_cast<uint8_t>(zero(row) | zero(row + 8) << 4);
 }
 
 __global__ void __launch_bounds__(kThreads) unrepack_codes(const uint4* q, TileLayout from, uint8_t* to) {
   const int64_t lane_index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (lane_index >= from.row_tiles() * from.chunks() * 32) return;
-  const LanePlace first = lane_place(from, lane_index);
+  if (lane_index >= lane_count(from)) return;
+  const Place first = lane_place(from, lane_index);
   const uint4 loaded = q[lane_index];
-  const uint32_t words[kLane] = {loaded.x, loaded.y, loaded.z, loaded.w};
+  const uint32_t words[kLaneWords] = {loaded.x, loaded.y, loaded.z, loaded.w};
 #pragma unroll
-  for (int step = 0; step < kLane; ++step)
+  for (int step = 0; step < kLaneWords; ++step)
 #pragma unroll
-    for (int i = 0; i < kCodes; ++i) {
-      const LanePlace at = nibble_place(first, step, i);
+    for (int i = 0; i < kWordCodes; ++i) {
+      const Place at = nibble_place(first, step, i);
       if (at.row < from.n && at.col < from.k)
         to[at.row * from.k + at.col] = static_cast<uint8_t>(nibble(words[step], i));
     }
@@ -154,10 +136,9 @@ unsigned blocks_for(int64_t threads) { return static_cast<unsigned>((threads + k
 template <class File>
 cudaError_t repack_from(const File& from, const TileArrays& to, cudaStream_t stream) {
   const TileLayout& layout = to.layout;
-  repack_codes<<<blocks_for(layout.row_tiles() * layout.chunks() * 32), kThreads, 0, stream>>>(
-      from, layout, static_cast<uint4*>(to.qweight));
-  repack_groups<<<blocks_for(layout.row_tiles() * layout.groups() * 8), kThreads, 0, stream>>>(
-      from, layout, static_cast<__half2*>(to.scales), static_cast<uint8_t*>(to.zeros));
+  repack_codes<<<blocks_for(lane_count(layout)), kThreads, 0, stream>>>(from, layout, static_cast<uint4*>(to.qweight));
+  repack_groups<<<blocks_for(pair_count(layout)), kThreads, 0, stream>>>(from, layout, static_cast<__half2*>(to.scales),
+                                                                         static_cast<uint8_t*>(to.zeros));
   return cudaGetLastError();
 }
 
@@ -189,8 +170,8 @@ cudaError_t repack(const awq_cuda_source& from, int64_t padded_groups, const Til
 
 cudaError_t unrepack(const TileArrays& from, const PlainArrays& to, cudaStream_t stream) {
   const TileLayout& layout = from.layout;
-  unrepack_codes<<<blocks_for(layout.row_tiles() * layout.chunks() * 32), kThreads, 0, stream>>>(
-      as<uint4>(from.qweight), layout, static_cast<uint8_t*>(to.q));
+  unrepack_codes<<<blocks_for(lane_count(layout)), kThreads, 0, stream>>>(as<uint4>(from.qweight), layout,
+                                                                          static_cast<uint8_t*>(to.q));
   unrepack_groups<<<blocks_for(layout.n * (layout.k / layout.group)), kThreads, 0, stream>>>(
       layout, as<__half>(from.scales), as<uint8_t>(from.zeros), static_cast<uint8_t*>(to.zeros),
       static_cast<__half*>(to.scales));
