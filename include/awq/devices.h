@@ -33,6 +33,7 @@ struct DeviceInfo {
   std::string unusable;           // empty, or why nothing can run there
 
   // CUDA only; 0 or empty where the driver does not say.
+  int code_capability = 0;      // of the code that this build has for it, x 10; 0: its own
   uint64_t smem_per_block = 0;  // bytes of shared memory that a block may ask for
   double memory_bandwidth = 0;  // bytes a second, from memory clock and bus width
   std::string driver_version;   // "580.159.04"
@@ -41,7 +42,8 @@ struct DeviceInfo {
   std::string uuid;             // "GPU-8e2b...", "MIG-..."
 };
 
-// Every device of this machine, the CPU first. Never throws for a missing driver: the reason is in `unusable`.
+// Every device of this machine, the CPU first. Where there is no GPU to list: one entry of kind kCuda, index -1, with
+// the reason in `unusable`. Never throws for a missing or broken driver.
 std::vector<DeviceInfo> devices();
 
 // A typical card of a compute capability, for asking what would be chosen on a card that one does not have: "8.6",

@@ -1,6 +1,7 @@
 #include "awq/devices.h"
 
 #include "backend/cpu/linear_w4a16.h"
+#include "backend/cuda/cuda_device.h"
 #include "backend/cuda/kernel_rows.h"
 #include "backend/kernel_table.h"
 
@@ -18,7 +19,11 @@ std::span<const backend::KernelTraits> rows_of(const DeviceInfo& device) {
 
 }  // namespace
 
-std::vector<DeviceInfo> devices() { return {backend::cpu::cpu_info()}; }
+std::vector<DeviceInfo> devices() {
+  std::vector<DeviceInfo> all = backend::cuda::cuda_devices();
+  all.insert(all.begin(), backend::cpu::cpu_info());
+  return all;
+}
 
 std::vector<KernelStatus> kernel_status(const DeviceInfo& device, const Problem& problem) {
   std::vector<KernelStatus> status;

@@ -22,9 +22,11 @@ std::string needed_capability(const KernelTraits& row, bool too_new) {
 }
 
 std::string capability_refusal(const KernelTraits& row, const DeviceInfo& d) {
-  const bool too_new = d.capability >= row.capability_end;
-  if (d.capability < row.capability_min || too_new)
-    return fmt::format("needs {}, this device has {}", needed_capability(row, too_new), dotted(d.capability));
+  const int runs = d.code_capability == 0 ? d.capability : d.code_capability;
+  const bool too_new = runs >= row.capability_end;
+  if (runs < row.capability_min || too_new)
+    return fmt::format("needs {}, this device has {}{}", needed_capability(row, too_new), dotted(d.capability),
+                       runs == d.capability ? "" : fmt::format(" and this build has code of {} for it", dotted(runs)));
   if (row.smem > std::max(d.smem_per_block, kSmemOfEveryGpu))
     return fmt::format("needs {} bytes of shared memory a block, this device has {}", row.smem,
                        std::max(d.smem_per_block, kSmemOfEveryGpu));

@@ -1,8 +1,9 @@
-// The list of backends. "auto" takes the first that opens.
+// The list of backends. "auto" is the first.
 #include <string>
 #include <string_view>
 
 #include "backend/cpu/cpu_device.h"
+#include "backend/cuda/cuda_device.h"
 #include "backend/device.h"
 #include "core/checked.h"
 
@@ -19,7 +20,7 @@ std::unique_ptr<Device> open_cpu_device(std::string_view index) {
   throw Error(ErrorKind::kDevice, "device 'cpu:" + std::string(index) + "' does not exist: there is one, 'cpu'");
 }
 
-constexpr BackendRow kBackends[] = {{"cpu", open_cpu_device}};
+constexpr BackendRow kBackends[] = {{"cpu", open_cpu_device}, {"cuda", cuda::open_cuda}};
 
 std::string names() {
   std::string list = "auto";

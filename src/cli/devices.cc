@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "awq/error.h"
@@ -150,6 +152,18 @@ std::vector<Problem> problems_of(const Problem& shape) {
   return problems;
 }
 
+// What changes the list of GPUs without being seen in it.
+void note_environment(const std::vector<DeviceInfo>& all) {
+  std::set<int> capabilities;
+  for (const DeviceInfo& device : all)
+    if (device.kind == DeviceKind::kCuda && device.index >= 0) capabilities.insert(device.capability);
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  if (visible != nullptr && !capabilities.empty())
+    note(fmt::format("CUDA_VISIBLE_DEVICES='{}' is set: GPUs that it leaves out are not listed", visible));
+  if (capabilities.size() > 1 && std::getenv("CUDA_DEVICE_ORDER") == nullptr)
+    note("the GPUs differ: CUDA numbers the fastest first; CUDA_DEVICE_ORDER=PCI_BUS_ID gives the order of nvidia-smi");
+}
+
 void answer_devices(const Args& args, const std::vector<DeviceInfo>& all, const std::vector<Problem>& problems,
                     bool assumed) {
   if (args.common().json) {
@@ -187,7 +201,9 @@ int run_devices(Args& args) {
   args.finish();
 
   const bool assumed = !request.assume.empty();
-  answer_devices(args, assumed ? assumed_devices(request.assume) : devices(), problems_of(shape), assumed);
+  const std::vector<DeviceInfo> all = assumed ? assumed_devices(request.assume) : devices();
+  answer_devices(args, all, problems_of(shape), assumed);
+  if (!assumed) note_environment(all);
   return 0;
 }
 

@@ -17,9 +17,17 @@ namespace awq::cli {
 namespace {
 
 // Variables that change what awq does. Tokens and other secrets are not among them.
-constexpr const char* kVariables[] = {"HF_HOME",        "HF_HUB_CACHE",         "XDG_CACHE_HOME",
-                                      "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS",
-                                      "NO_COLOR"};
+constexpr const char* kVariables[] = {
+    "HF_HOME",           "HF_HUB_CACHE",    "XDG_CACHE_HOME",  "HF_HUB_OFFLINE",  "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_ORDER", "AWQ_CUDA_PLUGIN", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "NO_COLOR"};
+
+std::string describe(const DeviceInfo& device) {
+  if (device.index < 0) return fmt::format("{}: {}", device.name, device.unusable);
+  return fmt::format("{}, {}, {} units, {}{}{}", device.name, device.architecture, device.compute_units,
+                     human_bytes(device.memory_bytes),
+                     device.driver_version.empty() ? "" : ", driver " + device.driver_version,
+                     device.unusable.empty() ? "" : ", " + device.unusable);
+}
 
 nlohmann::ordered_json facts(const Args& args) {
   nlohmann::ordered_json json = begin_json(args);
@@ -29,9 +37,7 @@ nlohmann::ordered_json facts(const Args& args) {
   json["system"] = fmt::format("{} {} {}", system.sysname, system.release, system.machine);
   json["devices"] = nlohmann::ordered_json::array();
   for (const DeviceInfo& device : devices()) {
-    json["devices"].push_back(fmt::format("{}, {}, {} units, {}{}", device.name, device.architecture,
-                                          device.compute_units, human_bytes(device.memory_bytes),
-                                          device.unusable.empty() ? "" : ", " + device.unusable));
+    json["devices"].push_back(describe(device));
   }
   json["environment"] = nlohmann::ordered_json::object();
   for (const char* name : kVariables) {
