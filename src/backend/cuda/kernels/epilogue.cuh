@@ -67,23 +67,48 @@ struct Epilogue {
     if (row < n && token < m) y[token * n + row] = from_float<T>(finish(row, token, acc));
   }
 
-  // Stores the accumulators of one mma.m16n8 (a lane's four values of a wgmma.m64nN tile are the same): 16 rows from
-  // `row`, 8 tokens from `token`; lane 4g+t has rows g, g+8 and tokens 2t, 2t+1. All lanes of the warp take part.
-  // Transposed in registers, so that four lanes write the 16 bytes of a token's 8 rows: n % 8 == 0 keeps them whole.
-  __device__ void store_fragment(int row, int64_t token, const float (&acc)[4]) const {
-    const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+  // The same for the accumulators of kTiles mma.m16n8 side by side (those of a wgmma.m64n(8 kTiles) are the same): 16
+  // rows from `row`, 8 kTiles tokens from `token`; acc[j] of lane 4g+t is {row g, row g + 8} x tokens 8j+2t, 8j+2t+1.
+  // All lanes of the warp take part. Transposed in registers, so that four lanes write the 16 bytes of a token's 8
+  // rows.
+  template <int kTiles>
+  __device__ void store_fragments(int row, int64_t token, float (&acc)[kTiles][4]) const {
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+    add_rank_one_terms(acc, row + g, token + 2 * t);
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
       const int first = row + 8 * h;
-      if (first >= n) return;  // the whole warp leaves: first is the same in all lanes
-      float pair[2];
+      if (first >= n) return;  // n % 8 == 0: the whole warp leaves
 #pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const int64_t column = token + 2 * t + e;
-        pair[e] = column < m ? finish(first + g, column, acc[2 * h + e]) : 0.f;
+      for (int j = 0; j < kTiles; ++j) {
+        const uint32_t rows = transpose_8x8(pack_pair<T>(acc[j][2 * h], acc[j][2 * h + 1]));  // token g, rows 2t, 2t+1
+        const int64_t to = token + 8 * j + g;
+        if (to < m) *reinterpret_cast<uint32_t*>(y + to * n + first + 2 * t) = rows;
       }
-      const uint32_t rows = transpose_8x8(pack_pair<T>(pair[0], pair[1]));  // token g, rows 2t and 2t+1
-      if (token + g < m) *reinterpret_cast<uint32_t*>(y + (token + g) * n + first + 2 * t) = rows;
+    }
+  }
+
+  // Bias and correction of a lane's rows `row`, `row` + 8 and tokens `token` + {0, 1, 8, 9, ...}; one channel at a
+  // time, so that a lane loads each delta once for all its tokens.
+  template <int kTiles>
+  __device__ void add_rank_one_terms(float (&acc)[kTiles][4], int row, int64_t token) const {
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const float b = bias != nullptr && row + 8 * h < n ? __half2float(bias[row + 8 * h]) : 0.f;
+#pragma unroll
+      for (int j = 0; j < kTiles; ++j) acc[j][2 * h] += b, acc[j][2 * h + 1] += b;
+    }
+#pragma unroll 1
+    for (int c = 0; c < salient; ++c) {
+      const __half* d = delta + c * n + row;
+      const float first = row < n ? __half2float(d[0]) : 0.f, second = row + 8 < n ? __half2float(d[8]) : 0.f;
+#pragma unroll
+      for (int i = 0; i < 2 * kTiles; ++i) {
+        const int64_t from = token + i / 2 * 8 + i % 2;
+        const float v = from < m ? to_float(x[from * k + index[c]]) : 0.f;
+        acc[i / 2][i % 2] = fmaf(v, first, acc[i / 2][i % 2]);
+        acc[i / 2][2 + i % 2] = fmaf(v, second, acc[i / 2][2 + i % 2]);
+      }
     }
   }
 };

@@ -1,0 +1,98 @@
+// Launchers of gemm_mma: one table of tiles a chip, the plan chosen by gemm_mma_tiles.cc.
+#include "backend/cuda/kernels/gemm_mma.h"
+
+#include <array>
+#include <iterator>
+#include <utility>
+
+#include "backend/cuda/kernels/gemm_mma.cuh"
+
+namespace awq::backend::cuda {
+namespace {
+
+template <class Chip>
+MmaPlan plan_of(const LinearArgs& a, const Gpu& gpu) {
+  return plan_gemm_mma(Chip::kTiles, std::size(Chip::kTiles), a.layout, a.m, gpu);
+}
+
+size_t partial_bytes(const LinearArgs& a, const MmaPlan& plan) {
+  if (plan.splits == 1) return 0;
+  return static_cast<size_t>(plan.splits * a.layout.row_tiles() * ((a.m + 7) / 8)) * 32 * sizeof(float4);
+}
+
+template <class Chip>
+size_t gemm_mma_workspace(const LinearArgs& a, const Gpu& gpu) {
+  return partial_bytes(a, plan_of<Chip>(a, gpu));
+}
+
+template <class T>
+GemmMmaArgs<T> make_args(const LinearArgs& a, const MmaPlan& plan) {
+  const int64_t chunks = a.layout.chunks(), groups = a.layout.groups();
+  const bool two = a.layout.group == 32 && groups > 1;
+  const int64_t group_chunks = groups == 1 ? chunks : two ? 1 : a.layout.group / kTileK;
+  const auto reciprocal = static_cast<uint32_t>(((1ll << 31) + group_chunks - 1) / group_chunks);
+  return {.out = make_epilogue<T>(a),
+          .qweight = static_cast<const uint4*>(a.qweight),
+          .scales = static_cast<const uint32_t*>(a.scales),
+          .zeros = static_cast<const uint32_t*>(a.zeros),
+          .partials = plan.splits > 1 ? static_cast<float4*>(a.workspace) : nullptr,
+          .groups_of = {reciprocal, two},
+          .groups = static_cast<int>(groups),
+          .chunks = static_cast<int>(chunks),
+          .row_tiles = static_cast<int>(a.layout.row_tiles()),
+          .token_tiles = static_cast<int>((a.m + 7) / 8)};
+}
+
+// A build without code for `capability` must refuse rather than run an empty kernel.
+template <class Kernel>
+cudaError_t prepare(Kernel* kernel, int capability, int smem) {
+  cudaFuncAttributes attributes;
+  if (const cudaError_t e = cudaFuncGetAttributes(&attributes, kernel); e != cudaSuccess) return e;
+  if (attributes.ptxVersion < capability) return cudaErrorNoKernelImageForDevice;
+  return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, smem);
+}
+
+template <class Chip, class T, int kIndex>
+cudaError_t launch_tile(const LinearArgs& a, const MmaPlan& plan) {
+  constexpr MmaTile kTile = Chip::kTiles[kIndex];
+  const auto kernel = gemm_mma<Chip, T, kIndex>;
+  if (const cudaError_t e = prepare(kernel, Chip::kCapability, kTile.smem_bytes()); e != cudaSuccess) return e;
+  const auto args = make_args<T>(a, plan);
+  const dim3 grid(static_cast<unsigned>((a.m + kTile.tokens() - 1) / kTile.tokens()),
+                  static_cast<unsigned>((a.layout.n + kTile.rows() - 1) / kTile.rows()),
+                  static_cast<unsigned>(plan.splits));
+  kernel<<<grid, kTile.threads(), kTile.smem_bytes(), a.stream>>>(args);
+  if (plan.splits > 1) {
+    const int64_t blocks = (int64_t{args.row_tiles} * args.token_tiles + 7) / 8;
+    add_splits<T><<<static_cast<unsigned>(blocks), 256, 0, a.stream>>>(args, plan.splits);
+  }
+  return cudaGetLastError();
+}
+
+template <class Chip, class T, size_t... kIndex>
+constexpr auto launch_table(std::index_sequence<kIndex...>) {
+  return std::array{&launch_tile<Chip, T, static_cast<int>(kIndex)>...};
+}
+
+template <class Chip, class T>
+cudaError_t launch_plan(const LinearArgs& a, const MmaPlan& plan) {
+  static constexpr auto kTable = launch_table<Chip, T>(std::make_index_sequence<std::size(Chip::kTiles)>{});
+  return kTable[plan.tile](a, plan);
+}
+
+template <class Chip>
+cudaError_t gemm_mma_launch(const LinearArgs& a, const Gpu& gpu) {
+  if (a.layout.chunks() > kMaxChunks) return cudaErrorInvalidValue;
+  const MmaPlan plan = plan_of<Chip>(a, gpu);
+  if (partial_bytes(a, plan) > a.workspace_bytes) return cudaErrorInvalidValue;
+  if constexpr (Chip::kCapability >= 80)
+    if (a.bf16) return launch_plan<Chip, __nv_bfloat16>(a, plan);
+  return a.bf16 ? cudaErrorNotSupported : launch_plan<Chip, __half>(a, plan);
+}
+
+}  // namespace
+
+const Launcher kGemmMmaSm80{gemm_mma_workspace<MmaSm80>, gemm_mma_launch<MmaSm80>};
+const Launcher kGemmMmaSm75{gemm_mma_workspace<MmaSm75>, gemm_mma_launch<MmaSm75>};
+
+}  // namespace awq::backend::cuda
