@@ -2,6 +2,8 @@
 
 #include "backend/cuda/failure.h"
 #include "backend/cuda/kernel_rows.h"
+#include "backend/cuda/kernels/gemm_mma.h"
+#include "backend/cuda/kernels/portable.h"
 
 namespace awq::backend::cuda {
 namespace {
@@ -15,12 +17,12 @@ struct NamedLauncher {
 constexpr std::array kLaunchers = {
     NamedLauncher{"gemv_w4a16_mma_sm80",    nullptr},
     NamedLauncher{"gemm_w4a16_wgmma_sm90a", nullptr},
-    NamedLauncher{"gemm_w4a16_mma_sm80",    nullptr},
+    NamedLauncher{"gemm_w4a16_mma_sm80",    &kGemmMmaSm80},
     NamedLauncher{"gemv_w4a16_mma_sm75",    nullptr},
-    NamedLauncher{"gemm_w4a16_mma_sm75",    nullptr},
+    NamedLauncher{"gemm_w4a16_mma_sm75",    &kGemmMmaSm75},
     NamedLauncher{"gemm_dequant_cublaslt",  nullptr},
-    NamedLauncher{"gemv_w4a16_portable",    nullptr},
-    NamedLauncher{"gemm_w4a16_portable",    nullptr},
+    NamedLauncher{"gemv_w4a16_portable",    &kGemvPortable},
+    NamedLauncher{"gemm_w4a16_portable",    &kGemmPortable},
 };
 // clang-format on
 
