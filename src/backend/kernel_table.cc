@@ -40,9 +40,12 @@ std::string hardware_refusal(const KernelTraits& row, const DeviceInfo& d) {
   return d.kind == DeviceKind::kCuda ? capability_refusal(row, d) : "";
 }
 
+bool is_a_linear(const Problem& p) {
+  return p.m >= 1 && p.n >= 1 && p.k >= 1 && p.group_size >= 1 && p.k % p.group_size == 0;
+}
+
 std::string shape_refusal(const KernelTraits& row, const Problem& p) {
-  if (p.m < 1 || p.n < 1 || p.k < 1 || p.group_size < 1 || p.k % p.group_size != 0)
-    return fmt::format("needs positive sizes and k a multiple of the group, got {}", to_string(p));
+  if (!is_a_linear(p)) return fmt::format("needs positive sizes and k a multiple of the group, got {}", to_string(p));
   if (row.tile_groups && p.group_size != 32 && p.group_size != 64 && p.group_size % 128 != 0 && p.group_size != p.k)
     return fmt::format("needs groups of 32, 64, a multiple of 128, or k, group = {}", p.group_size);
   if (p.bf16 && !row.bf16) return "takes float16 activations, not bfloat16";
@@ -78,6 +81,9 @@ constexpr std::string_view kNotSupported = "Kernel version not supported on this
   if (!d.unusable.empty() || rows.empty())
     throw Error(ErrorKind::kDevice, fmt::format("{}{} on {}: {}", kNotSupported, version, d.name,
                                                 rows.empty() ? "there are no kernels for it" : d.unusable));
+  if (!is_a_linear(p))
+    throw Error(ErrorKind::kBadInput,
+                fmt::format("no kernel for {}: sizes must be positive and k a multiple of the group", to_string(p)));
   std::string reasons, instead = d.kind == DeviceKind::kCuda ? "; nothing else fits: use --device cpu" : "";
   bool shape_is_the_reason = false, has_instead = false;
   for (const KernelTraits& row : rows) {

@@ -5,6 +5,7 @@
 
 #include "awq/error.h"
 #include "backend/cpu/linear_w4a16.h"
+#include "backend/row_or_reason.h"
 
 namespace awq::backend {
 namespace {
@@ -61,32 +62,6 @@ std::string chosen(std::span<const KernelTraits> rows, const Problem& p, const D
   return std::string(rows[select_row(rows, p, d, version)].name);
 }
 
-bool is_asked_for(const KernelTraits& row, std::string_view version) {
-  return version == "auto" || version == name(row.family) || version == row.name;
-}
-
-// A row that fits and was asked for, or an Error of the kind the header promises.
-void expect_row_or_reason(std::span<const KernelTraits> rows, const Problem& p, const DeviceInfo& d,
-                          std::string_view version) {
-  try {
-    const KernelTraits& row = rows[select_row(rows, p, d, version)];
-    EXPECT_EQ(refusal(row, p, d), "");
-    EXPECT_TRUE(is_asked_for(row, version));
-  } catch (const Error& e) {
-    for (const KernelTraits& row : rows)
-      EXPECT_FALSE(is_asked_for(row, version) && refusal(row, p, d).empty()) << row.name << " would have done";
-    const bool says_hardware =
-        std::string_view(e.what()).starts_with("Kernel version not supported on this hardware: ");
-    EXPECT_EQ(e.kind(), says_hardware ? ErrorKind::kDevice : ErrorKind::kBadInput) << e.what();
-  }
-}
-
-std::vector<std::string> versions_of(std::span<const KernelTraits> rows) {
-  std::vector<std::string> versions = {"auto", "gemm", "gemv"};
-  for (const KernelTraits& row : rows) versions.emplace_back(row.name);
-  return versions;
-}
-
 std::vector<Problem> problems() {
   std::vector<Problem> all;
   for (const int64_t m : {1, 2, 8, 9, 16, 17, 512})
@@ -99,15 +74,16 @@ std::vector<Problem> problems() {
 TEST(SelectRow, EveryGpuGetsARowOrAReason) {
   for (int capability = 35; capability <= 130; ++capability)
     for (const Problem& p : problems())
-      for (const std::string& version : versions_of(kGpuRows))
-        expect_row_or_reason(kGpuRows, p, gpu(capability), version);
+      for (const std::string& version : test::versions_of(kGpuRows))
+        test::expect_row_or_reason(kGpuRows, p, gpu(capability), version);
 }
 
 TEST(SelectRow, EveryCpuRunsEveryProblem) {
   const auto rows = cpu::cpu_kernels();
   for (uint32_t features = 0; features < 1u << 7; ++features)
     for (const Problem& p : problems()) {
-      for (const std::string& version : versions_of(rows)) expect_row_or_reason(rows, p, cpu_with(features), version);
+      for (const std::string& version : test::versions_of(rows))
+        test::expect_row_or_reason(rows, p, cpu_with(features), version);
       for (const std::string_view version : {"auto", "gemm", "gemv"})
         EXPECT_NO_THROW(select_row(rows, p, cpu_with(features), version)) << to_string(p);
     }
