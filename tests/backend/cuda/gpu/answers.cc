@@ -1,0 +1,74 @@
+#include "backend/cuda/gpu/answers.h"
+
+#include <algorithm>
+#include <array>
+
+#include "backend/cuda/gpu/device_case.h"
+
+namespace awq::backend::cuda::testing {
+namespace {
+
+// Rows that have one accumulator for all of k, so that the scale must be inside the weight.
+constexpr std::array<std::string_view, 2> kRowsThatRound = {"gemm_w4a16_wgmma_sm90a", "gemm_dequant_cublaslt"};
+
+// (k, n): the inner loop below runs over n and is vectorized.
+std::vector<double> dequantized(const Case& c, awq_cuda_type type, Weights weights) {
+  const auto& [m, n, k, group] = c.shape;
+  std::vector<double> w(static_cast<size_t>(k * n));
+  for (int64_t row = 0; row < n; ++row)
+    for (int64_t col = 0; col < k; ++col) {
+      const float exact = c.linear.dequantized(row, col);  // 5 + 11 bits: exact in float32
+      w[col * n + row] = weights == Weights::kExact ? exact : from_bits(to_bits(exact, type), type);
+    }
+  return w;
+}
+
+void add_channel(double x, const double* w, int64_t n, double* value, double* terms) {
+  for (int64_t row = 0; row < n; ++row) {
+    const double term = x * w[row];
+    value[row] += term;
+    terms[row] += std::abs(term);
+  }
+}
+
+}  // namespace
+
+Weights weights_of(std::string_view row) {
+  return std::find(kRowsThatRound.begin(), kRowsThatRound.end(), row) == kRowsThatRound.end() ? Weights::kExact
+                                                                                              : Weights::kRounded;
+}
+
+Answers solve(const Case& c, awq_cuda_type type, Weights weights) {
+  const auto& [m, n, k, group] = c.shape;
+  const std::vector<double> w = dequantized(c, type, weights);
+  std::vector<double> delta, bias;
+  for (const f16_t d : c.salient.delta) delta.push_back(f16_to_f32(d));
+  for (const f16_t b : c.linear.bias) bias.push_back(f16_to_f32(b));
+  Answers all{std::vector<double>(m * n), std::vector<double>(m * n)};
+  for (int64_t t = 0; t < m; ++t) {
+    double *value = all.value.data() + t * n, *terms = all.terms.data() + t * n;
+    const float* x = c.x.data() + t * k;
+    for (int64_t col = 0; col < k; ++col) add_channel(x[col], w.data() + col * n, n, value, terms);
+    for (size_t i = 0; i < c.salient.index.size(); ++i)
+      add_channel(x[c.salient.index[i]], delta.data() + i * n, n, value, terms);
+    if (!bias.empty()) add_channel(1, bias.data(), n, value, terms);
+  }
+  return all;
+}
+
+// A tensor core takes 16 of k a step: products exact, then 17 addends cut off 23 bits below the largest of them, which
+// is no larger than the sum of all |terms| that share the accumulator: 17 * 2^-23 a step. Float32 units without tensor
+// cores round once a product and sum, 2^-24 each: less. Rows with exact weights start a new accumulator with each group
+// (or more often) and round twice when they scale and add it; then come the partial sums of at most 64 warps, blocks or
+// shares of k, and the epilogue's correction and bias.
+double error_of_terms(const Case& c, Weights weights) {
+  const double step = 17 * 0x1p-23, rounding = 0x1p-24;
+  const double accumulator = static_cast<double>(weights == Weights::kExact ? c.shape.group : c.shape.k);
+  const double groups = static_cast<double>(c.shape.k / c.shape.group);
+  return step * std::ceil(accumulator / 16) +
+         rounding * (2 * groups + 64 + static_cast<double>(c.salient.index.size()) + 2);
+}
+
+double unit_roundoff(awq_cuda_type type) { return type == AWQ_CUDA_BF16 ? 0x1p-8 : 0x1p-11; }
+
+}  // namespace awq::backend::cuda::testing

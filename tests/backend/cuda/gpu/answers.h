@@ -1,0 +1,31 @@
+// The float64 answer to a whole problem, and how far from it float32 sums may be.
+#pragma once
+#include <string_view>
+#include <vector>
+
+#include "awq/cuda.h"
+#include "backend/w4a16_cases.h"
+
+namespace awq::backend::cuda::testing {
+
+using namespace awq::testing;
+
+// What a row makes of a weight before the product.
+enum class Weights { kExact, kRounded };  // s * (q - z) exactly, or rounded once to the type of x
+
+Weights weights_of(std::string_view row);
+
+struct Answers {
+  std::vector<double> value, terms;  // (m, n); terms: the sum of |what is added|
+};
+
+// x of the case must be representable in `type`.
+Answers solve(const Case& c, awq_cuda_type type, Weights weights);
+
+// |y - value| is at most error * terms before y is rounded; see answers.cc.
+double error_of_terms(const Case& c, Weights weights);
+
+// Half a unit in the last place of `type`, relative.
+double unit_roundoff(awq_cuda_type type);
+
+}  // namespace awq::backend::cuda::testing
