@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <optional>
+
 #include "backend/cuda/built_for.h"
 #include "backend/cuda/failure.h"
 #include "backend/cuda/gpu/device_case.h"
@@ -110,7 +113,6 @@ TEST_F(BadInput, ShapesThatNoKernelTakes) {
 }
 
 TEST_F(BadInput, EveryPointerIsLookedAt) {
-  using Set = void (*)(BadInput&, bool null);
   const auto bad = [](const void* p, bool null) { return null ? nullptr : odd(p); };
   const std::pair<const char*, std::function<void(const void*)>> fields[] = {
       {"qweight", [&](const void* p) { linear_.qweight = p; }},

@@ -3,6 +3,7 @@
 // after run and from a graph.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -27,10 +28,13 @@ std::vector<std::string> row_names() {
 // "" when this device runs the row.
 std::string why_not(const std::string& row) {
   if (std::string none = why_no_gpu(); !none.empty()) return none;
-  const awq_cuda_linear w{.n = 64, .k = 128, .group_size = 128};
-  const char* name = nullptr;
+  awq_cuda_linear w{};
+  w.n = 64;
+  w.k = w.group_size = 128;
+  size_t bytes = 0;
   awq_cuda_message message;
-  return awq_cuda_select(row.c_str(), &w, AWQ_CUDA_F16, 1, &name, &message) == AWQ_CUDA_OK ? "" : message.text;
+  return awq_cuda_workspace_bytes(row.c_str(), &w, AWQ_CUDA_F16, 1, &bytes, &message) == AWQ_CUDA_OK ? ""
+                                                                                                     : message.text;
 }
 
 class EachRow : public ::testing::TestWithParam<std::string> {

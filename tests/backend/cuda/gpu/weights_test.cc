@@ -122,7 +122,7 @@ TEST_F(Weights, PlainCodesComeToTheirPlaces) {
       for (int64_t g = 0; g < layout.groups(); ++g) {
         const bool padding = row >= size.n || g >= w.groups();
         ASSERT_EQ(scales[layout.scale(row, g)], padding ? 0 : w.scales[row * w.groups() + g]) << row << ", " << g;
-        if (!padding) ASSERT_EQ(zero_of(row, g), w.zeros[row * w.groups() + g]) << row << ", " << g;
+        ASSERT_EQ(zero_of(row, g), padding ? 0 : w.zeros[row * w.groups() + g]) << row << ", " << g;
       }
     }
   }
