@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "cli/process.h"
 
@@ -169,6 +171,14 @@ TEST(DevicesAssume, TakesTheLinearToo) {
   ASSERT_EQ(turing["problems"].size(), 1u);
   EXPECT_EQ(turing["problems"][0]["group_size"], 4096);
   EXPECT_THAT(chosen(turing, 0), Not(HasSubstr("sm75"))) << "Turing's tensor cores have no bfloat16";
+}
+
+TEST(DevicesAssume, DocsNameEveryKernel) {
+  std::ostringstream docs;
+  docs << std::ifstream(AWQ_SOURCE_DIR "/docs/cuda.md").rdbuf();
+  const json hopper = assumed("9.0")[0];
+  for (const json& row : hopper["problems"][0]["kernels"])
+    EXPECT_THAT(docs.str(), HasSubstr("| `" + row["name"].get<std::string>() + "` |"));
 }
 
 TEST(DevicesAssume, RefusesWhatIsNoCapability) {
