@@ -30,6 +30,7 @@ struct Machine {
 void PrintTo(const Machine& machine, std::ostream* out) { *out << machine.name; }
 
 RunOptions on(const std::string& driver, std::vector<std::string> environment) {
+  environment.insert(environment.begin(), "CUDA_VISIBLE_DEVICES");  // without '=': unset, whatever this machine hides
   environment.push_back("LD_LIBRARY_PATH=" FAKE_DRIVERS "/" + driver);
   RunOptions options;
   options.environment = std::move(environment);

@@ -13,7 +13,7 @@ struct Result {
 
 struct RunOptions {
   std::string input;                     // standard input; empty: /dev/null
-  std::vector<std::string> environment;  // "NAME=value", added to the present one
+  std::vector<std::string> environment;  // "NAME=value", added to the present one; "NAME" unsets
   std::string out_file;                  // standard output goes here instead
   bool reader_is_gone = false;           // standard output is a pipe that nobody reads
   uint64_t max_file_bytes = 0;           // RLIMIT_FSIZE, 0: none

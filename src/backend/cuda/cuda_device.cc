@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "awq/error.h"
@@ -48,8 +49,11 @@ DeviceInfo usable_device(std::string_view text) {
 
 std::vector<DeviceInfo> cuda_devices() {
   std::vector<DeviceInfo> found = detect();
+  const auto usable = [](const DeviceInfo& device) { return device.unusable.empty(); };
+  if (std::ranges::none_of(found, usable)) return found;
+  const std::string reason = why_no_plugin();
   for (DeviceInfo& device : found)
-    if (device.unusable.empty()) device.unusable = why_no_plugin();
+    if (usable(device)) device.unusable = reason;
   return found;
 }
 

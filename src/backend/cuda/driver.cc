@@ -92,8 +92,28 @@ std::string why_unusable(const Driver& driver, const DeviceInfo& d, int compute_
   return no_code.empty() ? too_old_for(driver.build.toolkit, driver.cuda) : no_code;
 }
 
+void read_identity(const DriverApi& api, int handle, DeviceInfo& d) {
+  d.name = name_of(api, handle);
+  d.mig = is_mig(d.name);
+  d.uuid = uuid_of(api, handle, d.mig);
+  const int major = attribute(api, kCapabilityMajor, handle), minor = attribute(api, kCapabilityMinor, handle);
+  if (major < 100 && minor < 10) d.capability = 10 * major + minor;
+  d.architecture = architecture_name(d.capability);
+}
+
+void read_limits(const DriverApi& api, int handle, DeviceInfo& d) {
+  d.compute_units = attribute(api, kMultiprocessors, handle);
+  size_t bytes = 0;
+  if (api.total_memory != nullptr && api.total_memory(&bytes, handle) == 0) d.memory_bytes = bytes;
+  d.last_cache_bytes = static_cast<uint64_t>(attribute(api, kL2Bytes, handle));
+  d.smem_per_block = static_cast<uint64_t>(attribute(api, kSmemPerBlockOptin, handle));
+  if (d.mig) return;  // clock and bus are the card's, the slice's share of them is not told
+  const int bytes_a_transfer = attribute(api, kBusWidth, handle) / 8;
+  d.memory_bandwidth =
+      2e3 * attribute(api, kClockOfMemory, handle) * bytes_a_transfer;  // two transfers a clock, in kHz
+}
+
 DeviceInfo describe(const Driver& driver, int index) {
-  const DriverApi& api = driver.api;
   DeviceInfo d;
   d.kind = DeviceKind::kCuda;
   d.index = index;
@@ -101,26 +121,14 @@ DeviceInfo describe(const Driver& driver, int index) {
   d.driver_version = driver.release;
   d.driver_cuda_version = driver.cuda;
   int handle = 0;
-  if (const Result failed = api.device(&handle, index)) {
-    d.unusable = driver_failure(api, failed, "asked for a device");
+  if (const Result failed = driver.api.device(&handle, index)) {
+    d.unusable = driver_failure(driver.api, failed, "asked for a device");
     return d;
   }
-  d.name = name_of(api, handle);
-  d.mig = is_mig(d.name);
-  d.uuid = uuid_of(api, handle, d.mig);
-  const int major = attribute(api, kCapabilityMajor, handle), minor = attribute(api, kCapabilityMinor, handle);
-  if (major < 100 && minor < 10) d.capability = 10 * major + minor;
-  d.architecture = architecture_name(d.capability);
-  d.compute_units = attribute(api, kMultiprocessors, handle);
-  size_t bytes = 0;
-  if (api.total_memory != nullptr && api.total_memory(&bytes, handle) == 0) d.memory_bytes = bytes;
-  d.last_cache_bytes = static_cast<uint64_t>(attribute(api, kL2Bytes, handle));
-  d.smem_per_block = static_cast<uint64_t>(attribute(api, kSmemPerBlockOptin, handle));
-  // Two transfers a clock. The clock and bus of a MIG slice are the card's, its share of them is not told.
-  if (!d.mig)
-    d.memory_bandwidth = 2e3 * attribute(api, kClockOfMemory, handle) * (attribute(api, kBusWidth, handle) / 8);
+  read_identity(driver.api, handle, d);
+  read_limits(driver.api, handle, d);
   d.code_capability = usable_capability(driver.build.code, d.capability);
-  d.unusable = why_unusable(driver, d, attribute(api, kComputeMode, handle));
+  d.unusable = why_unusable(driver, d, attribute(driver.api, kComputeMode, handle));
   return d;
 }
 

@@ -21,7 +21,7 @@ bool load(void* library, const char* symbol, Function& function) {
 std::string why_not_opened(const std::string& library) {
   const char* said = dlerror();
   const std::string reason = said == nullptr ? "no reason given" : said;
-  if (reason.find("cannot open shared object file: No such file") == reason.npos)
+  if (!reason.starts_with(library + ": cannot open shared object file: No such file"))  // it, not what it needs
     return fmt::format("cannot load the NVIDIA driver: {}; install it again", reason);
   return fmt::format(
       "no NVIDIA driver found, {} is not on the loader's path: install the driver (a container needs --gpus all), or "

@@ -105,8 +105,10 @@ const Plugin& find_and_open_plugin(const PluginSearch& search) {
   for (const fs::path& folder : search.folders)
     if (is_there(folder / kFileName)) return open_plugin(folder / kFileName);
   void* on_loader_path = dlopen(kFileName, RTLD_LAZY | RTLD_LOCAL);
-  if (on_loader_path == nullptr && loader_reason().find("cannot open shared object file") != std::string::npos)
-    throw missing(search);
+  // A file that is there and lacks a library of its own fails with that one's name, in open_plugin().
+  const bool nowhere =
+      on_loader_path == nullptr && loader_reason().starts_with(fmt::format("{}: cannot open", kFileName));
+  if (nowhere) throw missing(search);
   return open_plugin(kFileName);
 }
 

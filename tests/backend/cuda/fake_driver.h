@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdlib>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,19 +17,23 @@ class Environment {
  public:
   Environment(std::initializer_list<std::pair<const char*, std::string>> variables) {
     for (const auto& [name, value] : variables) {
+      const char* before = std::getenv(name);
+      before_.emplace_back(name, before == nullptr ? std::nullopt : std::optional<std::string>(before));
       setenv(name, value.c_str(), 1);
-      names_.emplace_back(name);
     }
   }
   ~Environment() {
-    for (const std::string& name : names_) unsetenv(name.c_str());
+    for (const auto& [name, value] : before_) value ? setenv(name.c_str(), value->c_str(), 1) : unsetenv(name.c_str());
   }
   Environment(const Environment&) = delete;
   Environment& operator=(const Environment&) = delete;
 
  private:
-  std::vector<std::string> names_;
+  std::vector<std::pair<std::string, std::optional<std::string>>> before_;
 };
+
+// The fakes look at it as the driver does: what the machine under the tests hides must not matter.
+inline const bool kNothingHidden = unsetenv("CUDA_VISIBLE_DEVICES") == 0;
 
 inline std::vector<DeviceInfo> detect_with(const std::string& kind, int toolkit = 12,
                                            std::span<const backend::cuda::BuiltFor> code = {}) {
