@@ -3,8 +3,10 @@
  *   y (m, n) = x (m, k) W' + bias,   W[n][k] = s[n][g] * (q[n][k] - z[n][g]),   g = k / group_size
  *
  * Every pointer below is device memory unless it says host. Nothing allocates, nothing synchronizes, and all work goes
- * to the given stream, so every call can be captured in a CUDA graph. There is no context object and no global state;
- * calls from several threads are independent. Same inputs, same device, same version: the same bits.
+ * to the given stream, so every call can be captured in a CUDA graph. There is no context object and no global state
+ * (one exception: the version gemm_dequant_cublaslt opens cuBLASLt, and a handle a device, when it is first chosen:
+ * awq_cuda_workspace_bytes does so ahead of any capture); calls from several threads are independent. Same inputs, same
+ * device, same version: the same bits.
  *
  * Lives in libawq_cuda.so; link against it or open it with dlopen(). `stream` is a cudaStream_t. */
 #pragma once

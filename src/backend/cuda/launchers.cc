@@ -20,7 +20,7 @@ constexpr std::array kLaunchers = {
     NamedLauncher{"gemm_w4a16_mma_sm80",    &kGemmMmaSm80},
     NamedLauncher{"gemv_w4a16_mma_sm75",    nullptr},
     NamedLauncher{"gemm_w4a16_mma_sm75",    &kGemmMmaSm75},
-    NamedLauncher{"gemm_dequant_cublaslt",  nullptr},
+    NamedLauncher{"gemm_dequant_cublaslt",  &kGemmDequantCublasLt},
     NamedLauncher{"gemv_w4a16_portable",    &kGemvPortable},
     NamedLauncher{"gemm_w4a16_portable",    &kGemmPortable},
 };

@@ -1,9 +1,12 @@
 #include "backend/cuda/selection.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
+#include <span>
 
 #include "awq/error.h"
+#include "backend/cuda/cublaslt.h"
 #include "backend/cuda/current_gpu.h"
 #include "backend/cuda/failure.h"
 #include "backend/cuda/kernel_rows.h"
@@ -38,23 +41,45 @@ size_t largest_workspace_between(const Launcher& row, LinearArgs args, const Gpu
   return most;
 }
 
+constexpr size_t kCublasLtRow = [] {
+  const auto named = [](const KernelTraits& row) { return row.name == "gemm_dequant_cublaslt"; };
+  return static_cast<size_t>(std::find_if(kCudaRows.begin(), kCudaRows.end(), named) - kCudaRows.begin());
+}();
+
+constexpr auto kRowsWithoutCublasLt = [] {
+  std::array<KernelTraits, kCudaRows.size() - 1> rows{};
+  for (size_t i = 0; i < rows.size(); ++i) rows[i] = kCudaRows[i < kCublasLtRow ? i : i + 1];
+  return rows;
+}();
+
+size_t selected(std::span<const KernelTraits> rows, const Problem& problem, DeviceInfo device, const char* version) {
+  try {
+    return select_row(rows, problem, device, version);
+  } catch (const Error&) {
+    device.name = current_gpu_name();  // the sentence wants it, and only the sentence
+  }
+  try {
+    return select_row(rows, problem, device, version);
+  } catch (const Error& e) {
+    throw Failure(status_of(e.kind()), e.what());
+  }
+}
+
 }  // namespace
 
 size_t chosen_row(const char* version, const LinearArgs& args, const Gpu& gpu) {
   if (version == nullptr) throw Failure(AWQ_CUDA_BAD_ARGUMENT, "version is null; \"auto\" chooses");
   const Problem problem{
       .m = args.m, .n = args.layout.n, .k = args.layout.k, .group_size = args.layout.group, .bf16 = args.bf16};
-  DeviceInfo device = as_device_info(gpu);
-  try {
-    return select_row(kCudaRows, problem, device, version);
-  } catch (const Error&) {
-    device.name = current_gpu_name();  // the sentence wants it, and only the sentence
-  }
-  try {
-    return select_row(kCudaRows, problem, device, version);
-  } catch (const Error& e) {
-    throw Failure(status_of(e.kind()), e.what());
-  }
+  const DeviceInfo device = as_device_info(gpu);
+  const size_t row = selected(kCudaRows, problem, device, version);
+  if (row != kCublasLtRow) return row;
+  // Where cuBLASLt is not installed its row is out of the running, unless it was asked for by name: then its launcher
+  // says what to install. Looked at this late because opening the library takes a good part of a second; and always,
+  // so that asking for the workspace has opened it before a graph is captured.
+  if (why_no_cublaslt().empty() || version == kCudaRows[row].name) return row;
+  const size_t instead = selected(kRowsWithoutCublasLt, problem, device, version);
+  return instead < kCublasLtRow ? instead : instead + 1;
 }
 
 size_t largest_workspace(const char* version, const LinearArgs& args, const Gpu& gpu) {

@@ -1,0 +1,142 @@
+#include "backend/cuda/cublaslt.h"
+
+#include <cublasLt.h>
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <array>
+#include <memory>
+#include <mutex>
+
+#include "backend/cuda/failure.h"
+
+namespace awq::backend::cuda {
+namespace {
+
+struct Api {
+  std::string why_not;
+  decltype(cublasLtCreate)* create = nullptr;
+  decltype(cublasLtMatmul)* matmul = nullptr;
+  decltype(cublasLtMatmulAlgoGetHeuristic)* heuristic = nullptr;
+  decltype(cublasLtMatmulDescCreate)* desc_create = nullptr;
+  decltype(cublasLtMatmulDescDestroy)* desc_destroy = nullptr;
+  decltype(cublasLtMatmulDescSetAttribute)* desc_set = nullptr;
+  decltype(cublasLtMatrixLayoutCreate)* layout_create = nullptr;
+  decltype(cublasLtMatrixLayoutDestroy)* layout_destroy = nullptr;
+  decltype(cublasLtMatmulPreferenceCreate)* preference_create = nullptr;
+  decltype(cublasLtMatmulPreferenceDestroy)* preference_destroy = nullptr;
+  decltype(cublasLtMatmulPreferenceSetAttribute)* preference_set = nullptr;
+
+  Api() {
+    // Of the version this was compiled with: another major version may lay out its structures differently.
+    const std::string file = fmt::format("libcublasLt.so.{}", CUBLAS_VER_MAJOR);
+    void* library =
+        dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);  // stays open: its threads and ours may end in any order
+    if (library == nullptr) {
+      why_not = fmt::format("cannot open {} ({}): install cuBLAS {} or name its folder in LD_LIBRARY_PATH", file,
+                            dlerror(), CUBLAS_VER_MAJOR);
+      return;
+    }
+    load(library, create, "cublasLtCreate");
+    load(library, matmul, "cublasLtMatmul");
+    load(library, heuristic, "cublasLtMatmulAlgoGetHeuristic");
+    load(library, desc_create, "cublasLtMatmulDescCreate");
+    load(library, desc_destroy, "cublasLtMatmulDescDestroy");
+    load(library, desc_set, "cublasLtMatmulDescSetAttribute");
+    load(library, layout_create, "cublasLtMatrixLayoutCreate");
+    load(library, layout_destroy, "cublasLtMatrixLayoutDestroy");
+    load(library, preference_create, "cublasLtMatmulPreferenceCreate");
+    load(library, preference_destroy, "cublasLtMatmulPreferenceDestroy");
+    load(library, preference_set, "cublasLtMatmulPreferenceSetAttribute");
+  }
+
+  template <class Function>
+  void load(void* library, Function*& function, const char* symbol) {
+    function = reinterpret_cast<Function*>(dlsym(library, symbol));
+    if (function == nullptr) why_not = fmt::format("cuBLASLt has no {}: its file is damaged or not cuBLASLt", symbol);
+  }
+};
+
+const Api& api() {
+  static const Api loaded;
+  return loaded;
+}
+
+void check_lt(cublasStatus_t status, const char* doing) {
+  if (status != CUBLAS_STATUS_SUCCESS)
+    throw Failure(AWQ_CUDA_FAILED,
+                  fmt::format("cuBLASLt returned status {} while {}", static_cast<int>(status), doing));
+}
+
+// One a device, for the life of the process: creating one takes milliseconds and may allocate.
+cublasLtHandle_t handle_of_current_device() {
+  constexpr int kMostDevices = 64;
+  static std::array<std::once_flag, kMostDevices> once;
+  static std::array<cublasLtHandle_t, kMostDevices> handles{};
+  int device = 0;
+  check(cudaGetDevice(&device), "finding the current device");
+  if (device >= kMostDevices) throw Failure(AWQ_CUDA_FAILED, fmt::format("device {} is beyond the 64th", device));
+  std::call_once(once[device], [&] { check_lt(api().create(&handles[device]), "starting"); });
+  return handles[device];
+}
+
+template <class T>
+using Owned = std::unique_ptr<std::remove_pointer_t<T>, cublasStatus_t (*)(T)>;
+
+Owned<cublasLtMatrixLayout_t> layout(cudaDataType type, int64_t rows, int64_t columns) {
+  cublasLtMatrixLayout_t out = nullptr;
+  check_lt(api().layout_create(&out, type, static_cast<uint64_t>(rows), static_cast<uint64_t>(columns), rows),
+           "describing a matrix");
+  return {out, api().layout_destroy};
+}
+
+Owned<cublasLtMatmulDesc_t> transposed_product() {
+  cublasLtMatmulDesc_t out = nullptr;
+  check_lt(api().desc_create(&out, CUBLAS_COMPUTE_32F, CUDA_R_32F), "describing a product");
+  Owned<cublasLtMatmulDesc_t> owned{out, api().desc_destroy};
+  const cublasOperation_t transposed = CUBLAS_OP_T;
+  check_lt(api().desc_set(out, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed), "describing a product");
+  return owned;
+}
+
+Owned<cublasLtMatmulPreference_t> preference() {
+  cublasLtMatmulPreference_t out = nullptr;
+  check_lt(api().preference_create(&out), "asking for algorithms");
+  Owned<cublasLtMatmulPreference_t> owned{out, api().preference_destroy};
+  // Shares of k are added in float32: adding rounded ones would cost what y's rounding costs, once a share.
+  const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+  check_lt(api().preference_set(out, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &kCublasLtWorkspace,
+                                sizeof kCublasLtWorkspace),
+           "asking for algorithms");
+  check_lt(api().preference_set(out, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions, sizeof reductions),
+           "asking for algorithms");
+  return owned;
+}
+
+}  // namespace
+
+const std::string& why_no_cublaslt() {
+  if (api().why_not.empty()) handle_of_current_device();
+  return api().why_not;
+}
+
+void multiply(const DenseProduct& p) {
+  if (const std::string& why = why_no_cublaslt(); !why.empty()) throw Failure(AWQ_CUDA_FAILED, why);
+  // cuBLAS thinks in columns: y' (n, m) = w (k, n)' x' (k, m), every matrix as it lies in memory.
+  const auto product = transposed_product();
+  const auto w = layout(p.type, p.k, p.n), x = layout(p.type, p.k, p.m), y = layout(p.y_type, p.n, p.m);
+  const auto wanted = preference();
+  const cublasLtHandle_t handle = handle_of_current_device();
+  cublasLtMatmulHeuristicResult_t found{};
+  int count = 0;  // the library remembers its answers, so asking each time is a look-up
+  check_lt(api().heuristic(handle, product.get(), w.get(), x.get(), y.get(), y.get(), wanted.get(), 1, &found, &count),
+           "asking for an algorithm");
+  if (count == 0)
+    throw Failure(AWQ_CUDA_FAILED, fmt::format("cuBLASLt has no algorithm for m={} n={} k={}", p.m, p.n, p.k));
+  const float one = 1, zero = 0;
+  check_lt(api().matmul(handle, product.get(), &one, p.w, w.get(), p.x, x.get(), &zero, p.y, y.get(), p.y, y.get(),
+                        &found.algo, p.workspace, kCublasLtWorkspace, p.stream),
+           "multiplying");
+}
+
+}  // namespace awq::backend::cuda
