@@ -64,10 +64,6 @@ std::vector<double> time_calls(int copies, double seconds, int min_calls, const 
   return us;
 }
 
-double percentile(const std::vector<double>& ascending, double p) {
-  return ascending[static_cast<size_t>(p * static_cast<double>(ascending.size() - 1) + 0.5)];
-}
-
 // A thread of its own: OpenMP's team belongs to the thread that starts it and goes, spinning and all, when that ends.
 void with_onednn_threads(int threads, const std::function<void()>& body) {
   std::exception_ptr error;

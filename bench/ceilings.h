@@ -30,8 +30,6 @@ class ReadProbe {
 // least `min_calls` were made. Microseconds per call, ascending.
 std::vector<double> time_calls(int copies, double seconds, int min_calls, const std::function<void(int copy)>& launch);
 
-double percentile(const std::vector<double>& ascending, double p);
-
 // y (m, n) = x (m, k) w', oneDNN threading one call itself on `threads` cores; runs `body` where such calls are set up.
 void with_onednn_threads(int threads, const std::function<void()>& body);
 void onednn_matmul(MatrixView<const float> x, MatrixView<const float> w, MatrixView<float> y);

@@ -2,29 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <cctype>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
-#include "awq/error.h"
+#include "bench/report_file.h"
 
 namespace awq::bench {
 namespace {
-
-// "AMD EPYC 9655 96-Core" -> "amd-epyc-9655-96-core"
-std::string slug(const std::string& name) {
-  std::string out;
-  for (const unsigned char c : name) {
-    if (std::isalnum(c))
-      out += static_cast<char>(std::tolower(c));
-    else if (!out.empty() && out.back() != '-')
-      out += '-';
-  }
-  while (!out.empty() && out.back() == '-') out.pop_back();
-  return out;
-}
 
 // Empty where it was not measured.
 std::string share(const std::optional<double>& value) { return value ? fmt::format("{:.3f}", *value) : ""; }
@@ -94,13 +78,7 @@ void write_json(const KernelBenchReport& report, std::ostream& out) {
 }
 
 std::string write_csv(const KernelBenchReport& report, const std::string& target) {
-  std::filesystem::path file = target;
-  if (std::filesystem::is_directory(file)) file /= fmt::format("{}-{}-cores.csv", slug(report.cpu), report.cores);
-  std::ofstream out(file, std::ios::trunc);
-  out << csv_text(report);
-  out.flush();
-  if (!out) throw Error(ErrorKind::kFailure, fmt::format("cannot write the benchmark rows to '{}'", file.string()));
-  return file.string();
+  return write_report_file(target, fmt::format("{}-{}-cores.csv", slug(report.cpu), report.cores), csv_text(report));
 }
 
 }  // namespace awq::bench

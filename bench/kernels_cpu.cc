@@ -3,9 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
-#include <ctime>
 #include <optional>
 #include <ostream>
 #include <random>
@@ -14,6 +12,8 @@
 #include "backend/cpu/aligned_buffer.h"
 #include "backend/cpu/float_gemm.h"
 #include "backend/cpu/linear_w4a16.h"
+#include "bench/report_file.h"
+#include "bench/statistics.h"
 #include "ceilings.h"
 #include "kernel_report.h"
 #include "onednn_bf16.h"
@@ -213,36 +213,7 @@ class ShapeBench {
   DenseCopies dense_;
 };
 
-std::string today() {
-  const std::time_t now = std::time(nullptr);
-  std::tm utc{};
-  gmtime_r(&now, &utc);
-  return fmt::format("{:04}-{:02}-{:02}", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday);
-}
-
-std::optional<int64_t> positive(std::string_view text) {
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || value < 1) return std::nullopt;
-  return value;
-}
-
 }  // namespace
-
-std::vector<LinearShape> parse_shapes(std::string_view text) {
-  std::vector<LinearShape> shapes;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    const std::string_view one = text.substr(begin, end - begin);
-    const size_t x = one.find('x');
-    const auto n = positive(one.substr(0, x)), k = x < one.size() ? positive(one.substr(x + 1)) : std::nullopt;
-    if (!n || !k)
-      throw Error(ErrorKind::kUsage, fmt::format("'{}' is not a shape; write NxK, for example 4096x4096", one));
-    shapes.push_back({*n, *k});
-    begin = end + 1;
-  }
-  return shapes;
-}
 
 KernelBenchReport measure_kernels(const KernelBenchOptions& options, std::ostream& log) {
   ThreadPool pool(options.threads);

@@ -5,14 +5,11 @@
 #include <iosfwd>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
-namespace awq::bench {
+#include "bench/shapes.h"
 
-struct LinearShape {
-  int64_t n = 0, k = 0;
-};  // output and input features
+namespace awq::bench {
 
 struct KernelBenchOptions {
   std::vector<LinearShape> shapes = {{4096, 4096}, {11008, 4096}};
@@ -48,9 +45,6 @@ struct KernelBenchReport {
   double read_gb_per_s_min = 0, read_gb_per_s_max = 0;  // over the run
   std::vector<KernelBenchRow> rows;
 };
-
-// "4096x4096,11008x4096" as NxK. Throws Error(kUsage).
-std::vector<LinearShape> parse_shapes(std::string_view);
 
 // Measures; `log` gets a line a shape as it goes.
 KernelBenchReport measure_kernels(const KernelBenchOptions&, std::ostream& log);

@@ -144,7 +144,8 @@ int run_bench(Args& args) {
       "Times a single query: how long until the first token (the prompt is processed at once: a matter of the GEMM "
       "kernels), and how long each further token takes (one row at a time: a matter of the GEMV kernels and of memory "
       "bandwidth). With --version gemv, --version gemm and the automatic choice side by side.");
-  args.positional("MODEL", request.model, "AWQ checkpoint, as for generate; not needed for --kernels", false);
+  args.positional("MODEL", request.model,
+                  "AWQ checkpoint, as for generate; not needed for --kernels and --single-query", false);
   args.section("the query");
   args.count("--prompt", "N", request.prompt, "tokens of the prompt", {1, 1 << 24});
   args.count("--generate", "N", request.generate, "tokens to generate", {2, 1 << 24});
@@ -154,10 +155,13 @@ int run_bench(Args& args) {
   declare_kernel_bench(args, request.kernels);
   args.example("awq bench out/demo-awq", "one query, all kernel versions");
   args.example("awq bench out/demo-awq --prompt 512 --generate 256 --repeat 5 --json", "raw samples as JSON");
+  args.example("awq bench --single-query --shapes llama3-8b", "on this GPU: GEMV or GEMM, and from how many requests");
   args.example("awq bench --kernels --csv bench/results", "every kernel of this machine at several numbers of tokens");
   args.finish();
-  if (request.kernels.wanted) return run_kernel_bench(args, request.kernels, request.load.threads);
-  if (request.model.empty()) throw Error(ErrorKind::kUsage, "MODEL is missing (or --kernels); see awq bench --help");
+  if (request.kernels.wanted())
+    return run_kernel_bench(args, request.kernels, request.load.device, request.load.threads);
+  if (request.model.empty())
+    throw Error(ErrorKind::kUsage, "MODEL is missing (or --kernels, or --single-query); see awq bench --help");
 
   catch_stop_signals();
   std::vector<Latency> all;

@@ -1,20 +1,25 @@
-// `awq bench --kernels`: the options and the answer; the measuring is bench/kernels_cpu.h's.
+// `awq bench --kernels` and `awq bench --single-query`: the options and the answer; bench/ does the measuring.
 #pragma once
 #include <string>
 
-#include "bench/kernels_cpu.h"
+#include "cli/progress.h"
 
 namespace awq::cli {
 
 class Args;
 
 struct KernelBenchRequest {
-  bool wanted = false;
-  std::string shapes = "4096x4096,11008x4096", tokens = "1,2,4,8,16,32,64,128,512";
-  bench::KernelBenchOptions options;
+  bool kernels = false, single_query = false;
+  std::string shapes, tokens;  // empty: those that suit the device
+  int group = 128;
+  bool bf16 = false, every_row = false, isolated = false;
+  std::string csv, html, peers;
+  ProgressStyle progress = ProgressStyle::kAuto;
+
+  bool wanted() const { return kernels || single_query; }
 };
 
 void declare_kernel_bench(Args&, KernelBenchRequest&);
-int run_kernel_bench(const Args&, KernelBenchRequest&, int threads);
+int run_kernel_bench(const Args&, const KernelBenchRequest&, const std::string& device, int threads);
 
 }  // namespace awq::cli
