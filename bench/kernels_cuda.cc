@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "awq/error.h"
@@ -15,7 +16,7 @@ using backend::cuda::KernelLab;
 using backend::cuda::LabOptions;
 using backend::cuda::Samples;
 
-// A kernel this many times slower than the automatic choice is not timed at more tokens of that shape: its curve has
+// A kernel this many times slower than the quickest one is not timed at more tokens of that shape: its curve has
 // been seen, and minutes would go into milliseconds a launch.
 constexpr double kHopeless = 12;
 
@@ -112,7 +113,8 @@ class Run {
   void measure_cell(const Problem& problem) {
     const size_t first = report_.rows.size();
     for (const Candidate& candidate : candidates(report_.device, problem, options_.every_row))
-      if (!hopeless_.contains(candidate.kernel)) measure_row(candidate, problem);
+      if (!hopeless_.contains(candidate.kernel) && !given_up_.contains(candidate.kernel))
+        measure_row(candidate, problem);
     measure_dense(problem, first);
   }
 
@@ -128,6 +130,7 @@ class Run {
       if (options_.isolated) row.us_isolated = median(lab_.time_row(candidate.kernel, problem, lab));
     } catch (const Error& error) {
       fail(row, problem, error.what());
+      give_up_if_repeated(row.kernel, error.what());
       if (++failures_in_a_row_ >= kFailuresInARow) throw;
       return;
     }
@@ -142,14 +145,27 @@ class Run {
     report_.failures.push_back(fmt::format("{} at {}: {}", row.kernel, to_string(problem), why));
   }
 
+  // The same words at two cells: it is the kernel, the build or the machine, and not the shape.
+  void give_up_if_repeated(const std::string& kernel, const std::string& why) {
+    if (!last_failure_.contains(kernel) || last_failure_[kernel] != why) {
+      last_failure_[kernel] = why;
+      return;
+    }
+    given_up_.insert(kernel);
+    report_.notes.push_back(fmt::format("{} was not tried again after it failed twice in the same way", kernel));
+  }
+
   void give_up_if_hopeless(const KernelTiming& row) {
-    const KernelTiming* chosen = find_row(report_, "auto", row.m, row.n, row.k);
-    if (!chosen || row.us_p50 < kHopeless * chosen->us_p50) return;
+    const KernelTiming* quickest = &row;
+    for (const KernelTiming& other : report_.rows)
+      if (other.m == row.m && other.n == row.n && other.k == row.k && other.us_p50 < quickest->us_p50)
+        quickest = &other;
+    if (row.us_p50 < kHopeless * quickest->us_p50) return;
     hopeless_.insert(row.kernel);
     if (row.m != options_.m.back())
       report_.notes.push_back(
           fmt::format("{} on {}x{} was not timed above m = {}: there it takes {:.0f} times as long as {}", row.kernel,
-                      row.n, row.k, row.m, row.us_p50 / chosen->us_p50, chosen->kernel));
+                      row.n, row.k, row.m, row.us_p50 / quickest->us_p50, quickest->kernel));
   }
 
   // Without cuBLAS the rows have no share of it.
@@ -191,6 +207,8 @@ class Run {
   BenchStep step_;
   double floor_us_ = 0;             // of the shape at hand
   std::set<std::string> hopeless_;  // kernels, at the shape at hand
+  std::set<std::string> given_up_;  // kernels, for the run
+  std::map<std::string, std::string> last_failure_;
   int failures_in_a_row_ = 0;
   bool dense_works_ = true;
 };

@@ -10,7 +10,7 @@ namespace {
 
 // Of the drawing, in its own units; the page scales it.
 constexpr double kWidth = 640, kHeight = 400;
-constexpr double kLeft = 62, kRight = 12, kTop = 34, kBottom = 46;
+constexpr double kLeft = 62, kRight = 20, kTop = 34, kBottom = 46;
 
 struct Axis {
   double low, high;   // of the data, low < high

@@ -127,6 +127,19 @@ TEST(KernelsCuda, OneFailingKernelDoesNotEndTheRunADeadDeviceDoes) {
   EXPECT_THROW(measure_kernels(lab, fake_gpu(), options, kSilent), Error);
 }
 
+TEST(KernelsCuda, WhatFailsTwiceInTheSameWayIsNotTriedAgain) {
+  FakeLab lab;
+  const std::string gemm = select_kernel(fake_gpu(), {.m = 1, .n = 4096, .k = 4096}, "gemm");
+  lab.us = [&](std::string_view row, const Problem&) -> double {
+    if (row == gemm) throw Error(ErrorKind::kDevice, "not part of this build");
+    return 5;
+  };
+  const CudaBenchReport report = measure_kernels(lab, fake_gpu(), small_options(), kSilent);
+  EXPECT_EQ(lab.timed[gemm], 2);
+  EXPECT_EQ(report.failures.size(), 2u);
+  EXPECT_THAT(report.notes, Contains(HasSubstr(gemm + " was not tried again")));
+}
+
 TEST(KernelsCuda, ProgressCountsEveryCellAndMayStopTheRun) {
   FakeLab lab;
   std::vector<int> done;
