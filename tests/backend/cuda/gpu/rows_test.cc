@@ -105,6 +105,13 @@ TEST_P(EachRow, RoundsNoMoreThanFloat32MustOnModelShapes) {
     if (takes(shape)) expect_within_bound(random_case(shape, Zeros::kAny, AWQ_CUDA_F16), GetParam(), AWQ_CUDA_F16);
 }
 
+// One problem for each kind of tile, small enough for compute-sanitizer (tools/gpu_checks.sh).
+TEST_P(EachRow, WritesNothingElse) {
+  for (const int64_t m : {1, 5, 16, 33, 130})
+    for (const Shape& shape : {Shape{m, 72, 160, 32}, Shape{m, 136, 384, 128}})
+      if (takes(shape)) expect_within_bound(random_case(shape, Zeros::kAny, AWQ_CUDA_F16), GetParam(), AWQ_CUDA_F16);
+}
+
 // Moves one code of every second row, at a different place in each: those outputs must move and no others. All columns
 // have their turn in `k` launches of each parity.
 TEST_P(EachRow, EveryWeightMatters) {
