@@ -7,6 +7,7 @@
 #include <array>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "backend/cuda/failure.h"
 
@@ -113,6 +114,37 @@ Owned<cublasLtMatmulPreference_t> preference() {
   return owned;
 }
 
+void require_cublaslt() {
+  if (const std::string& why = why_no_cublaslt(); !why.empty()) throw Failure(AWQ_CUDA_FAILED, why);
+}
+
+// cuBLAS thinks in columns: y' (n, m) = w (k, n)' x' (k, m), every matrix as it lies in memory.
+struct Description {
+  explicit Description(const DenseProduct& p)
+      : handle((require_cublaslt(), handle_of_current_device())),
+        product(transposed_product()),
+        w(layout(p.type, p.k, p.n)),
+        x(layout(p.type, p.k, p.m)),
+        y(layout(p.y_type, p.n, p.m)),
+        wanted(preference()) {}
+
+  // Best first. The library remembers its answers, so asking each time is a look-up.
+  std::vector<cublasLtMatmulHeuristicResult_t> algorithms(int most) const {
+    std::vector<cublasLtMatmulHeuristicResult_t> found(static_cast<size_t>(most));
+    int count = 0;
+    check_lt(api().heuristic(handle, product.get(), w.get(), x.get(), y.get(), y.get(), wanted.get(), most,
+                             found.data(), &count),
+             "asking for an algorithm");
+    found.resize(static_cast<size_t>(count));
+    return found;
+  }
+
+  cublasLtHandle_t handle;
+  Owned<cublasLtMatmulDesc_t> product;
+  Owned<cublasLtMatrixLayout_t> w, x, y;
+  Owned<cublasLtMatmulPreference_t> wanted;
+};
+
 }  // namespace
 
 const std::string& why_no_cublaslt() {
@@ -120,22 +152,20 @@ const std::string& why_no_cublaslt() {
   return api().why_not;
 }
 
-void multiply(const DenseProduct& p) {
-  if (const std::string& why = why_no_cublaslt(); !why.empty()) throw Failure(AWQ_CUDA_FAILED, why);
-  // cuBLAS thinks in columns: y' (n, m) = w (k, n)' x' (k, m), every matrix as it lies in memory.
-  const auto product = transposed_product();
-  const auto w = layout(p.type, p.k, p.n), x = layout(p.type, p.k, p.m), y = layout(p.y_type, p.n, p.m);
-  const auto wanted = preference();
-  const cublasLtHandle_t handle = handle_of_current_device();
-  cublasLtMatmulHeuristicResult_t found{};
-  int count = 0;  // the library remembers its answers, so asking each time is a look-up
-  check_lt(api().heuristic(handle, product.get(), w.get(), x.get(), y.get(), y.get(), wanted.get(), 1, &found, &count),
-           "asking for an algorithm");
-  if (count == 0)
+int count_algorithms(const DenseProduct& p, int most) {
+  const Description description(p);
+  return static_cast<int>(description.algorithms(most).size());
+}
+
+void multiply(const DenseProduct& p, int rank) {
+  const Description description(p);
+  const auto found = description.algorithms(rank + 1);
+  if (std::ssize(found) <= rank)
     throw Failure(AWQ_CUDA_FAILED, fmt::format("cuBLASLt has no algorithm for m={} n={} k={}", p.m, p.n, p.k));
   const float one = 1, zero = 0;
-  check_lt(api().matmul(handle, product.get(), &one, p.w, w.get(), p.x, x.get(), &zero, p.y, y.get(), p.y, y.get(),
-                        &found.algo, p.workspace, kCublasLtWorkspace, p.stream),
+  check_lt(api().matmul(description.handle, description.product.get(), &one, p.w, description.w.get(), p.x,
+                        description.x.get(), &zero, p.y, description.y.get(), p.y, description.y.get(),
+                        &found[static_cast<size_t>(rank)].algo, p.workspace, kCublasLtWorkspace, p.stream),
            "multiplying");
 }
 

@@ -25,7 +25,10 @@ struct DenseProduct {
 // "" when the current device has it; else why not, with the remedy. Opens the library.
 const std::string& why_no_cublaslt();
 
-// With the algorithm that the library's heuristic names first. Throws Failure.
-void multiply(const DenseProduct&);
+// With the algorithm that the library's heuristic names first, or, by `rank`, one of the next. Throws Failure.
+void multiply(const DenseProduct&, int rank = 0);
+
+// How many of the heuristic's first `most` algorithms there are for the product.
+int count_algorithms(const DenseProduct&, int most);
 
 }  // namespace awq::backend::cuda

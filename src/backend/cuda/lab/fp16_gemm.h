@@ -9,10 +9,9 @@
 
 namespace awq::backend::cuda::lab {
 
-// Opens libcublas and libcublasLt of this CUDA version; throws Error(kDevice) with the remedy when they are not there.
 class Fp16Gemm {
  public:
-  Fp16Gemm();
+  Fp16Gemm();  // throws Error(kDevice) with the remedy when cuBLAS is not there
   ~Fp16Gemm();
 
   struct Operands {

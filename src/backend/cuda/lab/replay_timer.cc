@@ -40,7 +40,7 @@ class Capture {
     check_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "beginning a capture");
   }
   ~Capture() {
-    if (stream_) end();
+    if (stream_) Graph{end()};
   }
   Capture(const Capture&) = delete;
   Capture& operator=(const Capture&) = delete;
