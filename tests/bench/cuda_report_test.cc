@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "fake_lab.h"
+#include "fake_report.h"
 
 namespace awq::bench {
 namespace {

@@ -7,7 +7,6 @@
 #include "awq/devices.h"
 #include "awq/error.h"
 #include "backend/cuda/plugin.h"
-#include "bench/kernels_cuda.h"
 
 namespace awq::bench {
 
@@ -15,10 +14,14 @@ class FakeLab final : public backend::cuda::KernelLab {
  public:
   static constexpr double kBandwidth = 4e12;  // bytes a second
 
+  static double floor_us(const Problem& p) {
+    const double groups = static_cast<double>(p.n * p.k) / p.group_size;
+    return (static_cast<double>(p.n * p.k) / 2 + groups * 2.5) / kBandwidth * 1e6;
+  }
+
   // Bytes at the bandwidth; gemv adds m microseconds, gemm 10 whatever m is: equal at m = 10.
   std::function<double(std::string_view row, const Problem&)> us = [](std::string_view row, const Problem& p) {
-    const double floor = static_cast<double>(quantized_bytes(p)) / kBandwidth * 1e6;
-    return floor + (row.starts_with("gemv") ? static_cast<double>(p.m) : 10.0);
+    return floor_us(p) + (row.starts_with("gemv") ? static_cast<double>(p.m) : 10.0);
   };
   std::function<double(std::string_view row, const Problem&)> error = [](auto, const Problem&) { return 2e-4; };
   bool has_cublas = true;
@@ -42,32 +45,5 @@ class FakeLab final : public backend::cuda::KernelLab {
   // Unsorted, with `us` as the median and 10 % to each side.
   static backend::cuda::Samples around(double us) { return {{1.1 * us, us, 0.9 * us}, 1980}; }
 };
-
-inline DeviceInfo fake_gpu() {
-  DeviceInfo gpu;
-  gpu.kind = DeviceKind::kCuda;
-  gpu.name = "Fake <H200> & Co";
-  gpu.architecture = "Hopper";
-  gpu.capability = 90;
-  gpu.compute_units = 132;
-  gpu.smem_per_block = 227 << 10;
-  gpu.memory_bytes = uint64_t{139} << 30;
-  gpu.last_cache_bytes = 60 << 20;
-  gpu.driver_version = "580.1";
-  return gpu;
-}
-
-inline CudaBenchOptions small_options() {
-  CudaBenchOptions options;
-  options.shapes = parse_shapes("4096x4096,1024x2048");
-  options.m = {1, 4, 16, 64};
-  options.commit = "abc1234";
-  return options;
-}
-
-inline CudaBenchReport fake_report(const CudaBenchOptions& options = small_options()) {
-  FakeLab lab;
-  return measure_kernels(lab, fake_gpu(), options, [](const BenchStep&) {});
-}
 
 }  // namespace awq::bench

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "awq/error.h"
-#include "fake_lab.h"
+#include "fake_report.h"
 
 namespace awq::bench {
 namespace {

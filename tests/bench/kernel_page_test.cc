@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "bench/log_chart.h"
-#include "fake_lab.h"
+#include "fake_report.h"
 
 namespace awq::bench {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <limits>
 
-#include "fake_lab.h"
+#include "fake_report.h"
 
 namespace awq::bench {
 namespace {

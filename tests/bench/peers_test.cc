@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "awq/error.h"
-#include "fake_lab.h"
+#include "fake_report.h"
 
 namespace awq::bench {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "fake_lab.h"
+#include "fake_report.h"
 
 namespace awq::bench {
 namespace {

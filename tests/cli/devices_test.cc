@@ -90,7 +90,9 @@ TEST_P(Unusable, TheAutomaticDeviceIsTheCpu) {
 
 TEST_P(Unusable, AskedForItIsADeviceError) {
   const std::vector<std::string> commands[] = {{"generate", kDemo, "-p", "x", "--device", "cuda"},
-                                               {"bench", kDemo, "--device", "cuda"}};
+                                               {"bench", kDemo, "--device", "cuda"},
+                                               {"bench", "--kernels", "--device", "cuda"},
+                                               {"bench", "--single-query"}};
   for (const std::vector<std::string>& words : commands) {
     const Result result = awq_run(words, on(GetParam()));
     EXPECT_EQ(result.code, 5) << words[0];

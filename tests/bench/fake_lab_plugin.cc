@@ -1,0 +1,20 @@
+// A plugin whose GPU is made up: the real program's benchmark from the command line to its files.
+#include "fake_lab.h"
+
+namespace {
+
+class LabPlugin final : public awq::backend::cuda::Plugin {
+ public:
+  std::unique_ptr<awq::backend::cuda::KernelLab> open_lab(const awq::DeviceInfo&) const override {
+    return std::make_unique<awq::bench::FakeLab>();
+  }
+};
+
+}  // namespace
+
+extern "C" int awq_cuda_plugin_abi() { return awq::backend::cuda::kPluginAbi; }
+
+extern "C" const awq::backend::cuda::Plugin* awq_cuda_plugin() {
+  static const LabPlugin plugin;
+  return &plugin;
+}
