@@ -181,6 +181,7 @@ class Run {
     }
     for (size_t i = first_of_cell; i < report_.rows.size(); ++i)
       report_.rows[i].share_of_dense = dense.us_p50 / report_.rows[i].us_p50;
+    failures_in_a_row_ = 0;  // the device is alive
     keep(dense);
   }
 

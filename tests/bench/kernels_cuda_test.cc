@@ -124,6 +124,7 @@ TEST(KernelsCuda, OneFailingKernelDoesNotEndTheRunADeadDeviceDoes) {
   EXPECT_EQ(report.failures.size(), 2u);
   EXPECT_NE(find_row(report, "gemv", 1, 4096, 4096), nullptr);
   lab.us = [](auto, const Problem&) -> double { throw Error(ErrorKind::kDevice, "an illegal memory access"); };
+  lab.has_cublas = false;
   EXPECT_THROW(measure_kernels(lab, fake_gpu(), options, kSilent), Error);
 }
 
