@@ -14,7 +14,7 @@ dir=${2:-build/gpu_checks}
 build_one() {  # NAME ARCHITECTURES
   cmake -S . -B "$dir/$1" -G Ninja -DAWQ_CUDA=ON ${2:+"-DAWQ_CUDA_ARCHITECTURES=$2"} \
     -DCMAKE_CXX_COMPILER_LAUNCHER="$(command -v ccache || true)" -DCMAKE_CUDA_COMPILER_LAUNCHER="$(command -v ccache || true)" >/dev/null
-  cmake --build "$dir/$1" --target tests_cuda -j "$(nproc)"
+  cmake --build "$dir/$1" --target tests_cuda embed -j "$(nproc)"
   cp "$dir/$1/tests/backend/cuda/gpu/tests_cuda" "$dir/tests_cuda_$1"
 }
 
@@ -39,10 +39,11 @@ case $what in
     build_one native "${AWQ_CUDA_ARCHITECTURES:-}"
     build_one ptx75 75-virtual
     build_one ptx80 80-virtual
-    cp tools/check_sass.py "$dir"
+    cp tools/check_sass.py "$dir/native/libawq_cuda.so" "$dir/native/examples/embed/embed" "$dir"
     ;;
   run)
     for name in native ptx75 ptx80; do step "tests, $name" last_lines "$dir/tests_cuda_$name"; done
+    step "the example of embedding" env LD_LIBRARY_PATH="$dir${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" "$dir/embed"
     if command -v compute-sanitizer >/dev/null; then
       for tool in memcheck racecheck; do
         for name in native ptx75; do
