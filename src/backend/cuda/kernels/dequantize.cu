@@ -64,12 +64,12 @@ __global__ void __launch_bounds__(kThreads)
   const uint4 loaded = q[index];
   const uint32_t words[kLaneWords] = {loaded.x, loaded.y, loaded.z, loaded.w};
   const int t = threadIdx.x % 4;
-  const int64_t chunk = first.col - 2 * t, last_group = from.groups() - 1;
+  const int chunk = static_cast<int>(first.col) - 2 * t, last_group = static_cast<int>(from.groups()) - 1;
 #pragma unroll
   for (int half = 0; half < 2; ++half)
 #pragma unroll
     for (int part = 0; part < 2; ++part) {  // 32 k: never more than one group
-      const int64_t g = min((chunk + 32 * part) / from.group, last_group);
+      const int g = min((chunk + 32 * part) / from.group, last_group);
       const RowScale value = row_scale(from, scales, zeros, first.row, half, g);
       uint32_t pairs[4];
 #pragma unroll

@@ -63,13 +63,13 @@ __device__ float warp_min(float v) {
 }
 
 __device__ float limit_of(const Weights& p, const TileLayout& to, int64_t row, int64_t g) {
-  return p.limits == nullptr ? kNoLimit : p.limits[row * (p.k / to.group) + g];
+  return p.limits == nullptr ? kNoLimit : p.limits[row * (static_cast<int>(p.k) / to.group) + g];
 }
 
 // Scale and zero point of one row's group, the same in all lanes; nothing for padding.
 template <class T>
 __device__ Group fit_row(const T* w, const Weights& p, const TileLayout& to, int64_t row, int64_t g) {
-  if (row >= p.n || g >= p.k / to.group) return {__float2half_rn(0.f), 0.f};
+  if (row >= p.n || g >= static_cast<int>(p.k) / to.group) return {__float2half_rn(0.f), 0.f};
   float low = 0, high = 0;
   for (int64_t i = threadIdx.x % 32; i < to.group; i += 32) {
     const float v = to_float(w[row * p.k + g * to.group + i]);

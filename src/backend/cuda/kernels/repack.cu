@@ -99,7 +99,8 @@ __global__ void __launch_bounds__(kThreads) repack_groups(File from, TileLayout 
   const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (index >= pair_count(to)) return;
   const auto [row, g] = pair_place(to, index);
-  const auto stored = [&, g = g](int64_t r) { return r < to.n && g < to.k / to.group; };
+  const int groups = static_cast<int>(to.k) / to.group;
+  const auto stored = [&, g = g](int64_t r) { return r < to.n && g < groups; };
   const auto zero = [&, g = g](int64_t r) { return stored(r) ? from.zero(r, g) : 0; };
   const auto scale = [&, g = g](int64_t r) { return stored(r) ? from.scale(r, g) : __half(0.f); };
   scales[index] = __halves2half2(scale(row), scale(row + 8));
@@ -124,9 +125,10 @@ __global__ void __launch_bounds__(kThreads) unrepack_codes(const uint4* q, TileL
 
 __global__ void __launch_bounds__(kThreads) unrepack_groups(TileLayout from, const __half* scales, const uint8_t* zeros,
                                                             uint8_t* plain_zeros, __half* plain_scales) {
-  const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x, groups = from.k / from.group;
+  const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  const int groups = static_cast<int>(from.k) / from.group;
   if (index >= from.n * groups) return;
-  const int64_t row = index / groups, g = index % groups;
+  const int64_t row = static_cast<uint32_t>(index) / groups, g = static_cast<uint32_t>(index) % groups;
   plain_scales[index] = scales[from.scale(row, g)];
   plain_zeros[index] = zeros[from.zero_byte(row, g)] >> TileLayout::zero_shift(row) & 15;
 }

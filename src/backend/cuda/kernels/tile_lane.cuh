@@ -12,11 +12,12 @@ struct Place {
   int64_t row, col;
 };
 
-// Nibble 0 of word 0 of lane `index`, counted through the whole matrix: 32 lanes a tile.
+// Nibble 0 of word 0 of lane `index`, counted through the whole matrix: 32 lanes a tile. Divides in 32 bits, because a
+// 64-bit division is a subroutine of a hundred instructions that makes its caller spill: 2^32 tiles would be 2 TB.
 __device__ inline Place lane_place(const TileLayout& layout, int64_t index) {
-  const int64_t tile = index / 32, lane = index % 32, block = tile / 4;
-  const int64_t row_tile = block / layout.chunks() * 4 + tile % 4, chunk = block % layout.chunks();
-  return {row_tile * kTileRows + lane / 4, chunk * kTileK + lane % 4 * 2};
+  const uint32_t tile = static_cast<uint32_t>(index / 32), lane = index % 32, block = tile / 4;
+  const uint32_t chunks = static_cast<uint32_t>(layout.chunks()), row_tile = block / chunks * 4 + tile % 4;
+  return {int64_t{row_tile} * kTileRows + lane / 4, int64_t{block % chunks} * kTileK + lane % 4 * 2};
 }
 // Nibble i of word `step`, from nibble 0 of word 0.
 __device__ inline Place nibble_place(const Place& first, int step, int i) {
@@ -31,9 +32,9 @@ struct PairPlace {
   int64_t row, group;  // the lower row
 };
 __device__ inline PairPlace pair_place(const TileLayout& layout, int64_t index) {
-  const int64_t tile = index / 8, block = tile / 4;
-  const int64_t row = block / layout.groups() * kRowBlock + tile % 4 * kTileRows + index % 8;
-  return {row, block % layout.groups()};
+  const uint32_t tile = static_cast<uint32_t>(index / 8), block = tile / 4;
+  const uint32_t groups = static_cast<uint32_t>(layout.groups());
+  return {int64_t{block / groups} * kRowBlock + tile % 4 * kTileRows + index % 8, block % groups};
 }
 __host__ __device__ inline int64_t pair_count(const TileLayout& layout) {
   return layout.row_tiles() * layout.groups() * 8;
