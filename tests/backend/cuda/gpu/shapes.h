@@ -9,8 +9,9 @@ namespace awq::backend::cuda::testing {
 // that ends within a tile.
 inline std::vector<Shape> small_shapes() {
   std::vector<Shape> all;
-  for (const int64_t m : {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 100, 128, 200, 257})
-    all.push_back({m, 136, 384, 128});
+  for (const int group : {32, 64, 128, 384})
+    for (const int64_t m : {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 100, 128, 200, 257})
+      all.push_back({m, 136, 384, group});
   for (const int64_t n : {8, 24, 72, 1000})
     for (const int64_t m : {3, 20}) all.push_back({m, n, 256, 64});
   for (const int64_t m : {1, 5, 40}) {
@@ -21,7 +22,7 @@ inline std::vector<Shape> small_shapes() {
     all.push_back({m, 72, 136, 136});  // one group for all of k: the last tile of k is part padding with a scale
     all.push_back({m, 72, 8, 8});
   }
-  for (const int group : {32, 64, 128, 256, 384, 768})
+  for (const int group : {256, 384, 768})
     for (const int64_t m : {2, 33, 130}) all.push_back({m, 64, 768, group});
   return all;
 }
