@@ -1,7 +1,8 @@
 #!/bin/bash
 # Everything that needs a GPU to be checked. Built where the packages are, run where the GPU is, possibly elsewhere:
 #
-#   tools/gpu_checks.sh build [DIR]   three test programs: of this machine's architectures, of PTX for 7.5, of PTX for 8.0
+#   tools/gpu_checks.sh build [DIR]   three test programs: of the usual architectures, of PTX for 7.5, of PTX for 8.0; and the
+#                                     example. DIR is build/gpu_checks; what `run` needs is in DIR/bin
 #   tools/gpu_checks.sh run [DIR]     runs them; compute-sanitizer and cuobjdump too, where the toolkit has them
 #
 # The PTX builds make a new GPU run the kernels of old ones: the driver compiles them, and selection goes by what was built.
@@ -10,12 +11,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-}
 dir=${2:-build/gpu_checks}
+bin=$dir/bin
 
 build_one() {  # NAME ARCHITECTURES
   cmake -S . -B "$dir/$1" -G Ninja -DAWQ_CUDA=ON ${2:+"-DAWQ_CUDA_ARCHITECTURES=$2"} \
     -DCMAKE_CXX_COMPILER_LAUNCHER="$(command -v ccache || true)" -DCMAKE_CUDA_COMPILER_LAUNCHER="$(command -v ccache || true)" >/dev/null
   cmake --build "$dir/$1" --target tests_cuda embed -j "$(nproc)"
-  cp "$dir/$1/tests/backend/cuda/gpu/tests_cuda" "$dir/tests_cuda_$1"
+  cp "$dir/$1/tests/backend/cuda/gpu/tests_cuda" "$bin/tests_cuda_$1"
 }
 
 failed=0
@@ -25,36 +27,37 @@ step() {  # WORDS COMMAND...
   "$@" || { failed=1; echo "FAILED: $*"; }
 }
 last_lines() {  # of the command's output; all that it complains of when it fails
-  if "$@" >"$dir/log" 2>&1; then
-    tail -n 6 "$dir/log"
+  if "$@" >"$bin/log" 2>&1; then
+    tail -n 6 "$bin/log"
   else
-    grep -a -i -E -A 6 'failure|error|hazard' "$dir/log" | head -n 80 || true
-    tail -n 12 "$dir/log"
+    grep -a -i -E -A 6 'failure|error|hazard' "$bin/log" | head -n 80 || true
+    tail -n 12 "$bin/log"
     return 1
   fi
 }
 
 case $what in
   build)
+    mkdir -p "$bin"
     build_one native "${AWQ_CUDA_ARCHITECTURES:-}"
     build_one ptx75 75-virtual
     build_one ptx80 80-virtual
-    cp tools/check_sass.py "$dir/native/libawq_cuda.so" "$dir/native/examples/embed/embed" "$dir"
+    cp tools/check_sass.py "$dir/native/libawq_cuda.so" "$dir/native/examples/embed/embed" "$bin"
     ;;
   run)
-    for name in native ptx75 ptx80; do step "tests, $name" last_lines "$dir/tests_cuda_$name"; done
-    step "the example of embedding" env LD_LIBRARY_PATH="$dir${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" "$dir/embed"
+    for name in native ptx75 ptx80; do step "tests, $name" last_lines "$bin/tests_cuda_$name" --gtest_brief=1; done
+    step "the example of embedding" env LD_LIBRARY_PATH="$bin${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" "$bin/embed"
     if command -v compute-sanitizer >/dev/null; then
       for tool in memcheck racecheck; do
         for name in native ptx75; do
           step "compute-sanitizer $tool, $name" last_lines \
-            compute-sanitizer --tool "$tool" --error-exitcode 1 "$dir/tests_cuda_$name" --gtest_filter='*EachRow.WritesNothingElse*:Weights.*:Example.*'
+            compute-sanitizer --tool "$tool" --error-exitcode 1 "$bin/tests_cuda_$name" --gtest_filter='*EachRow.WritesNothingElse*:Weights.*' --gtest_brief=1
         done
       done
     else
       echo "no compute-sanitizer here: memcheck and racecheck left out"
     fi
-    if command -v cuobjdump >/dev/null; then step "machine code" "$dir/check_sass.py" "$dir/tests_cuda_native"; fi
+    if command -v cuobjdump >/dev/null; then step "machine code" "$bin/check_sass.py" "$bin/tests_cuda_native"; fi
     exit "$failed"
     ;;
   *)

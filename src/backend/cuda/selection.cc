@@ -74,10 +74,12 @@ size_t chosen_row(const char* version, const LinearArgs& args, const Gpu& gpu) {
   const DeviceInfo device = as_device_info(gpu);
   const size_t row = selected(kCudaRows, problem, device, version);
   if (row != kCublasLtRow) return row;
-  // Where cuBLASLt is not installed its row is out of the running, unless it was asked for by name: then its launcher
-  // says what to install. Looked at this late because opening the library takes a good part of a second; and always,
-  // so that asking for the workspace has opened it before a graph is captured.
-  if (why_no_cublaslt().empty() || version == kCudaRows[row].name) return row;
+  // Where cuBLASLt is not installed its row is out of the running; asked for by name, it says what to install. Looked
+  // at this late because opening the library takes a good part of a second; and always, so that asking for the
+  // workspace has opened it before a graph is captured.
+  const std::string& why_not = why_no_cublaslt();
+  if (why_not.empty()) return row;
+  if (version == kCudaRows[row].name) throw Failure(AWQ_CUDA_FAILED, why_not);
   const size_t instead = selected(kRowsWithoutCublasLt, problem, device, version);
   return instead < kCublasLtRow ? instead : instead + 1;
 }
