@@ -34,7 +34,7 @@ inline constexpr std::array kCudaRows = {
     cuda_row("gemv_w4a16_mma_sm75",     KernelFamily::kGemv, 75, kAnyLater, false, 16,    1,  16),
     cuda_row("gemm_w4a16_mma_sm75",     KernelFamily::kGemm, 75, kAnyLater, false, kAnyM, 1,  kAnyM),
     cuda_row("gemm_dequant_cublaslt",   KernelFamily::kGemm, 75, kAnyLater, true,  kAnyM, 1,  kAnyM),
-    cuda_row("gemv_w4a16_portable",     KernelFamily::kGemv, 60, kAnyLater, true,  kAnyM, 1,  16),
+    cuda_row("gemv_w4a16_portable",     KernelFamily::kGemv, 60, kAnyLater, true,  kAnyM, 1,  8),
     cuda_row("gemm_w4a16_portable",     KernelFamily::kGemm, 60, kAnyLater, true,  kAnyM, 1,  kAnyM),
 };
 // clang-format on
