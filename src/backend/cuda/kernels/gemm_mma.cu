@@ -12,7 +12,7 @@ namespace {
 
 template <class Chip>
 MmaPlan plan_of(const LinearArgs& a, const Gpu& gpu) {
-  return plan_gemm_mma(Chip::kTiles, std::size(Chip::kTiles), a.layout, a.m, gpu);
+  return plan_gemm_mma(Chip::kTiles, Chip::kCosts, a.layout, a.m, gpu);
 }
 
 size_t partial_bytes(const LinearArgs& a, const MmaPlan& plan) {
@@ -27,18 +27,14 @@ size_t gemm_mma_workspace(const LinearArgs& a, const Gpu& gpu) {
 
 template <class T>
 GemmMmaArgs<T> make_args(const LinearArgs& a, const MmaPlan& plan) {
-  const int64_t chunks = a.layout.chunks(), groups = a.layout.groups();
-  const bool two = a.layout.group == 32 && groups > 1;
-  const int64_t group_chunks = groups == 1 ? chunks : two ? 1 : a.layout.group / kTileK;
-  const auto reciprocal = static_cast<uint32_t>(((1ll << 31) + group_chunks - 1) / group_chunks);
   return {.out = make_epilogue<T>(a),
           .qweight = static_cast<const uint4*>(a.qweight),
           .scales = static_cast<const uint32_t*>(a.scales),
           .zeros = static_cast<const uint32_t*>(a.zeros),
           .partials = plan.splits > 1 ? static_cast<float4*>(a.workspace) : nullptr,
-          .groups_of = {reciprocal, two},
-          .groups = static_cast<int>(groups),
-          .chunks = static_cast<int>(chunks),
+          .groups_of = make_chunk_groups(a.layout),
+          .groups = static_cast<int>(a.layout.groups()),
+          .chunks = static_cast<int>(a.layout.chunks()),
           .row_tiles = static_cast<int>(a.layout.row_tiles()),
           .token_tiles = static_cast<int>((a.m + 7) / 8)};
 }

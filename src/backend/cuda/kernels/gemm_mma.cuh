@@ -17,6 +17,7 @@
 #pragma once
 #include <cstdint>
 
+#include "backend/cuda/kernels/chunk_groups.cuh"
 #include "backend/cuda/kernels/epilogue.cuh"
 #include "backend/cuda/kernels/gemm_mma_tiles.h"
 
@@ -84,6 +85,7 @@ struct Dequantizer<__nv_bfloat16> {
 struct MmaSm80 {
   static constexpr int kCapability = 80;
   static constexpr auto& kTiles = kMmaTilesSm80;
+  static constexpr auto& kCosts = kMmaCostsSm80;
 
   template <class T, int kTiles>
   __device__ static void multiply(float (&acc)[kTiles][4], const uint32_t (&a)[4], const uint32_t (&b)[kTiles][2]) {
@@ -110,6 +112,7 @@ struct MmaSm80 {
 struct MmaSm75 {
   static constexpr int kCapability = 75;
   static constexpr auto& kTiles = kMmaTilesSm75;
+  static constexpr auto& kCosts = kMmaCostsSm75;
 
   template <class T, int kTiles>
   __device__ static void multiply(float (&acc)[kTiles][4], const uint32_t (&a)[4], const uint32_t (&b)[kTiles][2]) {
@@ -128,16 +131,6 @@ struct MmaSm75 {
 };
 
 // ---- the kernel ---------------------------------------------------------------------------------------------------
-
-inline constexpr int kMaxChunks = 46340;  // k < 2.9 million: see ChunkGroups
-
-// Group of a chunk of 64 input features.
-struct ChunkGroups {
-  uint32_t reciprocal;  // ceil(2^31 / chunks a group): exact while chunks^2 < 2^31
-  bool two;             // groups of 32: a chunk has two
-
-  __device__ int of(int chunk) const { return two ? 2 * chunk : static_cast<int>(__umulhi(2u * chunk, reciprocal)); }
-};
 
 template <class T>
 struct GemmMmaArgs {
