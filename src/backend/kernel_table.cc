@@ -61,7 +61,16 @@ std::string lower(std::string_view text) {
   return out;
 }
 
-bool preferred_at(const KernelTraits& row, int64_t m) { return row.prefer_m_min <= m && m <= row.prefer_m_max; }
+bool preferred_for(const KernelTraits& row, const Problem& p, const DeviceInfo& d) {
+  if (p.m < row.prefer_m_min || p.m > row.prefer_m_max) return false;
+  bool limited = false;
+  for (const KernelTraits::Crossover& c : row.crossovers) {
+    if (c.capability == 0 || c.capability != d.capability) continue;
+    limited = true;
+    if (p.n <= int64_t{c.n_per_unit} * d.compute_units && p.m <= c.m_max && p.k <= c.k_max) return true;
+  }
+  return !limited;
+}
 
 bool asked_for(const KernelTraits& row, std::string_view version) {
   return version == "auto" || version == name(row.family) || version == row.name;
@@ -115,7 +124,7 @@ size_t select_row(std::span<const KernelTraits> rows, const Problem& p, const De
                 fmt::format("there is no kernel version '{}'; known: {}", version, known_versions(rows)));
   for (const bool preferred : {true, false})
     for (size_t i = 0; i < rows.size(); ++i)
-      if (asked(rows[i]) && preferred_at(rows[i], p.m) == preferred && refusal(rows[i], p, d).empty()) return i;
+      if (asked(rows[i]) && preferred_for(rows[i], p, d) == preferred && refusal(rows[i], p, d).empty()) return i;
   throw_refusals(rows, p, d, wanted);
 }
 

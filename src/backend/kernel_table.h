@@ -25,6 +25,14 @@ struct KernelTraits {
   // bench/results), then the others: a preference, not a limit.
   int64_t prefer_m_max = INT64_MAX;
   int64_t prefer_m_min = 1;
+  // On devices of `capability` the preference above holds only where one of these does, if there are any: outputs up to
+  // n_per_unit for each compute unit (so that all blocks run at once), m and k up to the limits. Measured,
+  // bench/results.
+  struct Crossover {
+    int capability = 0, n_per_unit = 0;
+    int64_t m_max = 0, k_max = INT64_MAX;
+  };
+  Crossover crossovers[2] = {};
   bool bf16 = true;          // takes bfloat16 activations
   bool tile_groups = false;  // takes only groups of 32, 64, multiples of 128, or one group for all of k
   uint64_t smem = 0;         // CUDA: bytes of shared memory a block asks for, where that is above kSmemOfEveryGpu

@@ -15,10 +15,11 @@ struct NamedLauncher {
 
 // clang-format off
 constexpr std::array kLaunchers = {
-    NamedLauncher{"gemv_w4a16_mma_sm80",    nullptr},
-    NamedLauncher{"gemm_w4a16_wgmma_sm90a", nullptr},
+    NamedLauncher{"gemv_w4a16_mma_sm80",    &kGemvMmaSm80},
+    NamedLauncher{"gemv_w4a16_bulk_sm90a",  &kGemvPipelineSm90a},
+    NamedLauncher{"gemm_w4a16_wgmma_sm90a", &kGemmWgmmaSm90a},
     NamedLauncher{"gemm_w4a16_mma_sm80",    &kGemmMmaSm80},
-    NamedLauncher{"gemv_w4a16_mma_sm75",    nullptr},
+    NamedLauncher{"gemv_w4a16_mma_sm75",    &kGemvMmaSm75},
     NamedLauncher{"gemm_w4a16_mma_sm75",    &kGemmMmaSm75},
     NamedLauncher{"gemm_dequant_cublaslt",  &kGemmDequantCublasLt},
     NamedLauncher{"gemv_w4a16_portable",    &kGemvPortable},

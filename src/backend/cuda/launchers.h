@@ -6,8 +6,8 @@
 
 namespace awq::backend::cuda {
 
-extern const Launcher kGemvMmaSm80, kGemmWgmmaSm90a, kGemmMmaSm80, kGemvMmaSm75, kGemmMmaSm75, kGemmDequantCublasLt,
-    kGemvPortable, kGemmPortable;
+extern const Launcher kGemvMmaSm80, kGemvPipelineSm90a, kGemmWgmmaSm90a, kGemmMmaSm80, kGemvMmaSm75, kGemmMmaSm75,
+    kGemmDequantCublasLt, kGemvPortable, kGemmPortable;
 
 const Launcher& launcher(size_t row);  // row of kCudaRows
 

@@ -27,9 +27,13 @@ awq_cuda_status status_of(ErrorKind kind) {
 // The values of m up to `last` at which the choice may change: it depends on m through these limits alone.
 std::set<int64_t> changes_of_choice(int64_t last) {
   std::set<int64_t> starts = {1};
-  for (const KernelTraits& row : kCudaRows)
-    for (const int64_t end : {row.prefer_m_min - 1, row.prefer_m_max, row.m_max})
-      if (end >= 1 && end < last) starts.insert(end + 1);
+  const auto ends_at = [&](int64_t end) {
+    if (end >= 1 && end < last) starts.insert(end + 1);
+  };
+  for (const KernelTraits& row : kCudaRows) {
+    for (const int64_t end : {row.prefer_m_min - 1, row.prefer_m_max, row.m_max}) ends_at(end);
+    for (const KernelTraits::Crossover& c : row.crossovers) ends_at(c.m_max);
+  }
   return starts;
 }
 

@@ -74,7 +74,9 @@ struct Epilogue {
   template <int kTiles>
   __device__ void store_fragments(int row, int64_t token, float (&acc)[kTiles][4]) const {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-    add_rank_one_terms(acc, row + g, token + 2 * t);
+    if (bias != nullptr || salient > 0) add_rank_one_terms(acc, row + g, token + 2 * t);
+    T* const out = y + (token + g) * n + row + 2 * t;
+    const int tokens = static_cast<int>(m - token < 8 * kTiles ? m - token : 8 * kTiles);
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
       const int first = row + 8 * h;
@@ -82,8 +84,7 @@ struct Epilogue {
 #pragma unroll
       for (int j = 0; j < kTiles; ++j) {
         const uint32_t rows = transpose_8x8(pack_pair<T>(acc[j][2 * h], acc[j][2 * h + 1]));  // token g, rows 2t, 2t+1
-        const int64_t to = token + 8 * j + g;
-        if (to < m) *reinterpret_cast<uint32_t*>(y + to * n + first + 2 * t) = rows;
+        if (8 * j + g < tokens) *reinterpret_cast<uint32_t*>(out + int64_t(j) * 8 * n + 8 * h) = rows;
       }
     }
   }

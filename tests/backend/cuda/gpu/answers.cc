@@ -10,6 +10,8 @@ namespace {
 
 // Rows that have one accumulator for all of k, so that the scale must be inside the weight.
 constexpr std::array<std::string_view, 2> kRowsThatRound = {"gemm_w4a16_wgmma_sm90a", "gemm_dequant_cublaslt"};
+// Integers as float16 products with one pair of scale and zero point for 64 k at least; else it rounds, too.
+constexpr std::string_view kRowOfIntegers = "gemv_w4a16_bulk_sm90a";
 
 // (k, n): the inner loop below runs over n and is vectorized.
 std::vector<double> dequantized(const Case& c, awq_cuda_type type, Weights weights) {
@@ -18,7 +20,19 @@ std::vector<double> dequantized(const Case& c, awq_cuda_type type, Weights weigh
   for (int64_t row = 0; row < n; ++row)
     for (int64_t col = 0; col < k; ++col) {
       const float exact = c.linear.dequantized(row, col);  // 5 + 11 bits: exact in float32
-      w[col * n + row] = weights == Weights::kExact ? exact : from_bits(to_bits(exact, type), type);
+      w[col * n + row] = weights == Weights::kRounded ? from_bits(to_bits(exact, type), type) : exact;
+    }
+  return w;
+}
+
+// (k, n): s (q + z), what a row of integers adds up where the others add s (q - z).
+std::vector<double> magnitudes(const Case& c) {
+  const auto& [m, n, k, group] = c.shape;
+  std::vector<double> w(static_cast<size_t>(k * n));
+  for (int64_t row = 0; row < n; ++row)
+    for (int64_t col = 0; col < k; ++col) {
+      const size_t g = static_cast<size_t>(row * (k / group) + col / group);
+      w[col * n + row] = std::abs(f16_to_f32(c.linear.scales[g])) * (c.linear.q[row * k + col] + c.linear.zeros[g]);
     }
   return w;
 }
@@ -33,14 +47,16 @@ void add_channel(double x, const double* w, int64_t n, double* value, double* te
 
 }  // namespace
 
-Weights weights_of(std::string_view row) {
-  return std::find(kRowsThatRound.begin(), kRowsThatRound.end(), row) == kRowsThatRound.end() ? Weights::kExact
-                                                                                              : Weights::kRounded;
+Weights weights_of(std::string_view row, awq_cuda_type type, int64_t group) {
+  if (row == kRowOfIntegers) return type == AWQ_CUDA_F16 && group >= 64 ? Weights::kIntegers : Weights::kRounded;
+  const bool rounds = std::find(kRowsThatRound.begin(), kRowsThatRound.end(), row) != kRowsThatRound.end();
+  return rounds ? Weights::kRounded : Weights::kExact;
 }
 
 Answers solve(const Case& c, awq_cuda_type type, Weights weights) {
   const auto& [m, n, k, group] = c.shape;
   const std::vector<double> w = dequantized(c, type, weights);
+  const std::vector<double> sizes = weights == Weights::kIntegers ? magnitudes(c) : std::vector<double>();
   std::vector<double> delta, bias;
   for (const f16_t d : c.salient.delta) delta.push_back(f16_to_f32(d));
   for (const f16_t b : c.linear.bias) bias.push_back(f16_to_f32(b));
@@ -49,6 +65,11 @@ Answers solve(const Case& c, awq_cuda_type type, Weights weights) {
     double *value = all.value.data() + t * n, *terms = all.terms.data() + t * n;
     const float* x = c.x.data() + t * k;
     for (int64_t col = 0; col < k; ++col) add_channel(x[col], w.data() + col * n, n, value, terms);
+    if (weights == Weights::kIntegers) {
+      std::fill(terms, terms + n, 0.0);
+      for (int64_t col = 0; col < k; ++col)
+        for (int64_t row = 0; row < n; ++row) terms[row] += std::abs(x[col]) * sizes[col * n + row];
+    }
     for (size_t i = 0; i < c.salient.index.size(); ++i)
       add_channel(x[c.salient.index[i]], delta.data() + i * n, n, value, terms);
     if (!bias.empty()) add_channel(1, bias.data(), n, value, terms);
@@ -63,10 +84,10 @@ Answers solve(const Case& c, awq_cuda_type type, Weights weights) {
 // shares of k, and the epilogue's correction and bias.
 double error_of_terms(const Case& c, Weights weights) {
   const double step = 17 * 0x1p-23, rounding = 0x1p-24;
-  const double accumulator = static_cast<double>(weights == Weights::kExact ? c.shape.group : c.shape.k);
+  const double accumulator = static_cast<double>(weights == Weights::kRounded ? c.shape.k : c.shape.group);
   const double groups = static_cast<double>(c.shape.k / c.shape.group);
   return step * std::ceil(accumulator / 16) +
-         rounding * (2 * groups + 64 + static_cast<double>(c.salient.index.size()) + 2);
+         rounding * ((weights == Weights::kIntegers ? 4 : 2) * groups + 64 + static_cast<double>(c.salient.index.size()) + 2);
 }
 
 double unit_roundoff(awq_cuda_type type) { return type == AWQ_CUDA_BF16 ? 0x1p-8 : 0x1p-11; }

@@ -11,9 +11,10 @@ namespace awq::backend::cuda::testing {
 using namespace awq::testing;
 
 // What a row makes of a weight before the product.
-enum class Weights { kExact, kRounded };  // s * (q - z) exactly, or rounded once to the type of x
+// s (q - z) exactly; rounded once to the type of x; or q, with s and z settled on the sum: s (sum q x) - s z (sum x).
+enum class Weights { kExact, kRounded, kIntegers };
 
-Weights weights_of(std::string_view row);
+Weights weights_of(std::string_view row, awq_cuda_type type, int64_t group);
 
 struct Answers {
   std::vector<double> value, terms;  // (m, n); terms: the sum of |what is added|

@@ -82,7 +82,7 @@ TEST_P(EachRow, AddsInFloat32) {
 
 void expect_within_bound(const Case& c, const std::string& row, awq_cuda_type type) {
   SCOPED_TRACE(words(c.shape, type));
-  const Weights weights = weights_of(row);
+  const Weights weights = weights_of(row, type, c.shape.group);
   const std::vector<uint16_t> y = run(c, row, type);
   const Answers answers = solve(c, type, weights);
   const double relative = error_of_terms(c, weights), u = unit_roundoff(type);

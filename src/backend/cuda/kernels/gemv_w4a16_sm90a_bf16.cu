@@ -1,0 +1,10 @@
+// Instances of the Hopper kernel for bfloat16.
+#include "backend/cuda/kernels/launch_sm90a.cuh"
+
+namespace awq::backend::cuda {
+
+cudaError_t launch_gemv_w4a16_sm90a_bf16(const LinearArgs& a, const PipelinePlan& plan) {
+  return launch_groups<kIntegerTiles, true, __nv_bfloat16>(a, plan);
+}
+
+}  // namespace awq::backend::cuda

@@ -1,0 +1,77 @@
+// The Hopper kernel: one warp copies weights, one copies x, (for few tokens) one sums x, the other warps multiply.
+#pragma once
+#include "backend/cuda/kernels/consume_integers.cuh"
+#include "backend/cuda/kernels/consume_scaled.cuh"
+
+namespace awq::backend::cuda {
+
+template <class T, class Shape>
+__global__ void __launch_bounds__(Shape::kThreads, 1)
+    w4a16_sm90a(const __grid_constant__ PipelineParams p, const __grid_constant__ PipelineMaps maps,
+                const __grid_constant__ Epilogue<T> epilogue) {
+  constexpr int kTokens = Shape::kTokens, kGroups = Shape::kGroups;
+  constexpr int kConsumerWarps = 4 * Shape::kConsumers;
+  extern __shared__ unsigned char smem_raw[];
+  constexpr bool kFold = Shape::kFold && Raw<T>::kZeroLater;
+  const uint32_t full = smem_address(smem_raw), empty = full + 128,
+                 summed = full + 256;  // barriers, one of each a stage
+  const uint32_t ring = (full + Shape::ring(p.stages) + 1023) / 1024 * 1024;
+  const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
+
+  if (threadIdx.x == 0) {
+    for (int s = 0; s < p.stages; ++s) {
+      barrier_init(full + 8 * s, 1);
+      barrier_init(empty + 8 * s, kConsumerWarps + (kFold ? 1 : 0));
+      barrier_init(summed + 8 * s, 1);
+    }
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  }
+  allow_next_kernel();
+  __syncthreads();
+
+  if (warp >= kConsumerWarps) {
+    if constexpr (Shape::kMoveRegisters) give_registers<Shape::kProducerRegisters>();
+    // Weights, scales and zero points do not depend on the previous kernel and run ahead; x waits for it.
+    if (warp == kConsumerWarps && elect_one()) {
+      produce(p, empty, [&](int tile, int unit, int slot) {
+        const uint32_t to = ring + slot * Shape::kStage, barrier = full + 8 * slot;
+        const int block0 = tile / p.token_blocks * Shape::kRowBlocks;
+        const int g = kGroups > 1 ? unit * kGroups : min(int(__umulhi(2 * unit, p.unit_to_group)), p.groups - 1);
+        barrier_expect(barrier, Shape::kBytes);
+        tensor_copy(to + Shape::kXBytes, &maps.qweight, 0, 2 * unit, block0, barrier, kEvictFirst);
+        tensor_copy(to + Shape::kScales, &maps.scales, 0, g, block0, barrier, kEvictFirst);
+        tensor_copy(to + Shape::kZeros, &maps.zeros, 0, g, block0, barrier, kEvictFirst);
+      });
+    } else if (warp == kConsumerWarps + 1 && elect_one()) {
+      wait_for_previous_kernel();
+      produce(p, empty, [&](int tile, int unit, int slot) {
+        const uint32_t to = ring + slot * Shape::kStage;
+        const int token0 = tile % p.token_blocks * kTokens;
+        tensor_copy(to, &maps.x, 0, token0, 2 * unit, full + 8 * slot, kEvictLast);
+        if constexpr (Shape::kXBoxes == 2)
+          tensor_copy(to + Shape::kXBox, &maps.x, 0, token0, 2 * unit + 1, full + 8 * slot, kEvictLast);
+      });
+    }
+    if constexpr (kFold) {
+      if (warp == kConsumerWarps + 2) {
+        RingPosition at{0, 0};
+        Work work{};
+        for (int w = 0; work.next(p, w); ++w)
+          for (int i = 0; i < work.count; ++i) {
+            barrier_wait(full + 8 * at.slot, at.parity);
+            sum_x<kTokens>(ring + at.slot * Shape::kStage, full + Shape::kXSums + at.slot * 2 * kTokens * 4);
+            __syncwarp();
+            if (lane == 0) barrier_arrive(summed + 8 * at.slot), barrier_arrive(empty + 8 * at.slot);
+            at.advance(p.stages);
+          }
+      }
+    }
+  } else if constexpr (kFold) {
+    consume_integers<T, Shape>(p, epilogue, full, ring);
+  } else {
+    if constexpr (Shape::kMoveRegisters) take_registers<Shape::kConsumerRegisters>();
+    consume_scaled<T, Shape>(p, epilogue, full, ring);
+  }
+}
+
+}  // namespace awq::backend::cuda

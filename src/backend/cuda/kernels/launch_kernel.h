@@ -1,0 +1,29 @@
+// Launches a kernel so that the next one of the stream may start before it has ended (9.0), with its shared memory
+// allowed.
+#pragma once
+#include <cuda_runtime_api.h>
+
+namespace awq::backend::cuda {
+
+template <class... Params>
+cudaError_t launch_kernel(void (*kernel)(Params...), dim3 grid, int threads, size_t smem, cudaStream_t stream,
+                          bool overlap, const Params&... params) {
+  const auto* function = reinterpret_cast<const void*>(kernel);
+  if (const cudaError_t e =
+          cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(smem));
+      e != cudaSuccess)
+    return e;
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = dim3(static_cast<unsigned>(threads));
+  config.dynamicSmemBytes = smem;
+  config.stream = stream;
+  config.attrs = &attribute;
+  config.numAttrs = overlap ? 1 : 0;
+  return cudaLaunchKernelEx(&config, kernel, params...);
+}
+
+}  // namespace awq::backend::cuda

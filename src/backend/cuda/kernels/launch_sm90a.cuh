@@ -1,0 +1,66 @@
+// Launchers of the Hopper kernel: few tokens (gemv) and many (gemm), one instance a tile, group and type.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
+#include <span>
+
+#include "backend/cuda/kernels/kernel_sm90a.cuh"
+#include "backend/cuda/kernels/launch_kernel.h"
+#include "backend/cuda/kernels/pipeline_plan.h"
+
+namespace awq::backend::cuda {
+
+constexpr size_t kFlagBytes = 4096;  // the flags of up to 512 blocks, before their partial sums
+
+// Of the largest tile, whatever m: the plan for fewer tokens may be one with larger partial sums.
+template <auto& kTiles>
+size_t pipeline_workspace(const LinearArgs&, const Gpu& gpu) {
+  size_t most = 0;
+  for (const PipelineTile& tile : kTiles)
+    most = std::max(most, size_t(gpu.sms) * tile.rows() * tile.tokens * sizeof(float));
+  return kFlagBytes + most;
+}
+
+template <class T, class Shape>
+cudaError_t launch_pipeline(const LinearArgs& a, const PipelinePlan& plan, int stages) {
+  PipelineMaps maps;
+  if (const cudaError_t e =
+          make_pipeline_maps(a, Shape::kTokens, Shape::kXBoxes, Shape::kRowBlocks, Shape::kGroups, &maps);
+      e != cudaSuccess)
+    return e;
+  const int64_t token_blocks = (a.m + Shape::kTokens - 1) / Shape::kTokens;
+  const int64_t units = a.layout.group >= kPadK ? a.layout.group / kPadK : 1;
+  PipelineParams p{};
+  p.token_blocks = static_cast<int>(token_blocks);
+  p.tiles = static_cast<int>((a.layout.n + Shape::kRows - 1) / Shape::kRows * token_blocks);
+  p.split = plan.split;
+  p.chunks = static_cast<int>(a.layout.chunks());
+  p.groups = static_cast<int>(a.layout.groups());
+  p.unit_to_group = static_cast<uint32_t>(((uint64_t{1} << 31) + units - 1) / units);
+  p.stages = stages;
+  p.flags = static_cast<uint64_t*>(a.workspace);
+  p.partials = reinterpret_cast<float4*>(static_cast<unsigned char*>(a.workspace) + kFlagBytes);
+  return launch_kernel(w4a16_sm90a<T, Shape>, dim3(static_cast<unsigned>(plan.grid)), Shape::kThreads,
+                       size_t(Shape::smem(stages)), a.stream, true, p, maps, make_epilogue<T>(a));
+}
+
+template <auto& kTiles, bool kFold, class T, int kGroups, size_t kIndex = 0>
+cudaError_t launch_tile(const LinearArgs& a, const PipelinePlan& plan) {
+  constexpr PipelineTile kTile = kTiles[kIndex];
+  if (plan.tile == int(kIndex))
+    return launch_pipeline<T, PipelineShape<kTile.tokens, 2, kTile.blocks, kGroups, kFold>>(a, plan, kTile.stages);
+  if constexpr (kIndex + 1 < std::size(kTiles)) return launch_tile<kTiles, kFold, T, kGroups, kIndex + 1>(a, plan);
+  return cudaErrorInvalidValue;
+}
+
+// kGroups: groups in a stage of 128 k.
+template <auto& kTiles, bool kFold, class T>
+cudaError_t launch_groups(const LinearArgs& a, const PipelinePlan& plan) {
+  const bool whole = a.layout.group >= kPadK || a.layout.group == a.layout.k;
+  if (whole) return launch_tile<kTiles, kFold, T, 1>(a, plan);
+  if (a.layout.group == 64) return launch_tile<kTiles, kFold, T, 2>(a, plan);
+  return launch_tile<kTiles, kFold, T, 4>(a, plan);
+}
+
+}  // namespace awq::backend::cuda

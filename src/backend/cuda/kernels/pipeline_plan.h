@@ -1,0 +1,39 @@
+// Which tile a Hopper kernel takes and whether its tiles are split along k: a written cost model.
+#pragma once
+#include <cstdint>
+#include <span>
+
+#include "backend/cuda/linear_launch.h"
+
+namespace awq::backend::cuda {
+
+// A tile of the pipeline: 2 warpgroups x `blocks` x 64 rows, `tokens` tokens; `stages` of 128 k in the ring.
+struct PipelineTile {
+  int tokens, blocks, stages;
+  double stage_us;  // one stage of one block, the rest of the chip as busy; H200, measured
+
+  constexpr int rows() const { return 128 * blocks; }
+};
+
+// clang-format off
+// stage_us: time of 28672 x 4096 and 57344 x 8192 over the stages that a block has there (H200, 2026-11-21); the integer
+// tiles below 4.2 TB/s are bound by memory, which plan_pipeline() knows, so theirs is the time with fewer blocks.
+inline constexpr PipelineTile kIntegerTiles[] = {  // consume_integers.cuh
+    {8, 1, 4, .325}, {8, 2, 4, .47}, {16, 1, 4, .47}, {16, 2, 4, .646},
+};
+inline constexpr PipelineTile kScaledTiles[] = {  // consume_scaled.cuh
+    {32, 1, 4, .47}, {32, 2, 4, .786}, {64, 1, 4, .575}, {64, 2, 4, 1.0}, {128, 1, 4, .83}, {128, 2, 4, 1.385}, {256, 1, 3, 1.41},
+};
+// clang-format on
+
+struct PipelinePlan {
+  int tile = 0;        // index
+  bool split = false;  // stream-k
+  int grid = 0;        // blocks
+  double us = 0;       // expected
+};
+
+// The tile with the least expected time. tiles must not be empty; m, n, k >= 1.
+PipelinePlan plan_pipeline(std::span<const PipelineTile> tiles, const TileLayout&, int64_t m, const Gpu&);
+
+}  // namespace awq::backend::cuda

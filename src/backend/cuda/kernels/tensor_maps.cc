@@ -1,0 +1,66 @@
+#include "backend/cuda/kernels/tensor_maps.h"
+
+#include <cuda_runtime_api.h>
+
+namespace awq::backend::cuda {
+namespace {
+
+using Encode = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*, const cuuint64_t*,
+                            const cuuint32_t*, const cuuint32_t*, CUtensorMapInterleave, CUtensorMapSwizzle,
+                            CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+
+// From the driver through the runtime, so that nothing links against libcuda. The address never changes.
+Encode find_encode() {
+  void* function = nullptr;
+  cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
+  const cudaError_t e =
+      cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found);
+  return e == cudaSuccess && found == cudaDriverEntryPointSuccess ? reinterpret_cast<Encode>(function) : nullptr;
+}
+
+struct Axis {  // innermost first; `stride` in bytes, unused for the innermost
+  int64_t size, stride;
+  int box;
+};
+
+cudaError_t encode(CUtensorMap* map, CUtensorMapDataType type, const void* base, const Axis (&axes)[3],
+                   CUtensorMapSwizzle swizzle) {
+  static const Encode function = find_encode();
+  if (function == nullptr) return cudaErrorNotSupported;
+  cuuint64_t sizes[3], strides[2];
+  cuuint32_t box[3];
+  const cuuint32_t steps[3] = {1, 1, 1};
+  for (int i = 0; i < 3; ++i) {
+    sizes[i] = static_cast<cuuint64_t>(axes[i].size);
+    box[i] = static_cast<cuuint32_t>(axes[i].box);
+    if (i > 0) strides[i - 1] = static_cast<cuuint64_t>(axes[i].stride);
+  }
+  const CUresult result =
+      function(map, type, 3, const_cast<void*>(base), sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+               swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  return result == CUDA_SUCCESS ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+}  // namespace
+
+cudaError_t make_pipeline_maps(const LinearArgs& a, int tokens, int x_boxes, int row_blocks, int groups,
+                               PipelineMaps* maps) {
+  const int64_t blocks = a.layout.padded_n() / kRowBlock, chunks = a.layout.chunks(), all_groups = a.layout.groups();
+  const auto x_type = a.bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
+  const cudaError_t results[] = {
+      encode(&maps->x, x_type, a.x, {{64, 0, 64}, {a.m, a.layout.k * 2, tokens}, {a.layout.k / 64, 128, 3 - x_boxes}},
+             CU_TENSOR_MAP_SWIZZLE_128B),
+      encode(&maps->qweight, CU_TENSOR_MAP_DATA_TYPE_INT64, a.qweight,
+             {{256, 0, 256}, {chunks, 2048, 2}, {blocks, chunks * 2048, row_blocks}}, CU_TENSOR_MAP_SWIZZLE_NONE),
+      encode(&maps->scales, CU_TENSOR_MAP_DATA_TYPE_UINT16, a.scales,
+             {{64, 0, 64}, {all_groups, 128, groups}, {blocks, all_groups * 128, row_blocks}},
+             CU_TENSOR_MAP_SWIZZLE_NONE),
+      encode(&maps->zeros, CU_TENSOR_MAP_DATA_TYPE_UINT8, a.zeros,
+             {{32, 0, 32}, {all_groups, 32, groups}, {blocks, all_groups * 32, row_blocks}},
+             CU_TENSOR_MAP_SWIZZLE_NONE)};
+  for (const cudaError_t e : results)
+    if (e != cudaSuccess) return e;
+  return cudaSuccess;
+}
+
+}  // namespace awq::backend::cuda
