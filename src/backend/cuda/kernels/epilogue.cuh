@@ -69,12 +69,21 @@ struct Epilogue {
 
   // The same for the accumulators of kTiles mma.m16n8 side by side (those of a wgmma.m64n(8 kTiles) are the same): 16
   // rows from `row`, 8 kTiles tokens from `token`; acc[j] of lane 4g+t is {row g, row g + 8} x tokens 8j+2t, 8j+2t+1.
-  // All lanes of the warp take part. Transposed in registers, so that four lanes write the 16 bytes of a token's 8
-  // rows.
+  // All lanes of the warp take part.
   template <int kTiles>
   __device__ void store_fragments(int row, int64_t token, float (&acc)[kTiles][4]) const {
+    if (bias != nullptr || salient > 0) {
+      add_bias(acc, row);
+      add_salient(acc, row, token, 0, salient,
+                  [this](int c, int64_t at) { return at < m ? to_float(x[at * k + index[c]]) : 0.f; });
+    }
+    store_rounded(row, token, acc);
+  }
+
+  // Transposed in registers, so that four lanes write the 16 bytes of a token's 8 rows.
+  template <int kTiles>
+  __device__ void store_rounded(int row, int64_t token, const float (&acc)[kTiles][4]) const {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-    if (bias != nullptr || salient > 0) add_rank_one_terms(acc, row + g, token + 2 * t);
     T* const out = y + (token + g) * n + row + 2 * t;
     const int tokens = static_cast<int>(m - token < 8 * kTiles ? m - token : 8 * kTiles);
 #pragma unroll
@@ -89,26 +98,33 @@ struct Epilogue {
     }
   }
 
-  // Bias and correction of a lane's rows `row`, `row` + 8 and tokens `token` + {0, 1, 8, 9, ...}; one channel at a
-  // time, so that a lane loads each delta once for all its tokens.
   template <int kTiles>
-  __device__ void add_rank_one_terms(float (&acc)[kTiles][4], int row, int64_t token) const {
+  __device__ void add_bias(float (&acc)[kTiles][4], int row) const {
+    if (bias == nullptr) return;
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      const float b = bias != nullptr && row + 8 * h < n ? __half2float(bias[row + 8 * h]) : 0.f;
+      const int at = row + threadIdx.x % 32 / 4 + 8 * h;
+      const float b = at < n ? __half2float(bias[at]) : 0.f;
 #pragma unroll
       for (int j = 0; j < kTiles; ++j) acc[j][2 * h] += b, acc[j][2 * h + 1] += b;
     }
+  }
+
+  // Correction by the channels first .. end - 1, of which x_of(channel, token) tells x: one at a time, so that a lane
+  // loads each delta once for all its tokens.
+  template <int kTiles, class XOf>
+  __device__ void add_salient(float (&acc)[kTiles][4], int row, int64_t token, int first, int end, XOf x_of) const {
+    const int upper = row + threadIdx.x % 32 / 4, lower = upper + 8;
 #pragma unroll 1
-    for (int c = 0; c < salient; ++c) {
-      const __half* d = delta + c * n + row;
-      const float first = row < n ? __half2float(d[0]) : 0.f, second = row + 8 < n ? __half2float(d[8]) : 0.f;
+    for (int c = first; c < end; ++c) {
+      const __half* d = delta + c * n;
+      const float d_upper = upper < n ? __half2float(d[upper]) : 0.f,
+                  d_lower = lower < n ? __half2float(d[lower]) : 0.f;
 #pragma unroll
       for (int i = 0; i < 2 * kTiles; ++i) {
-        const int64_t from = token + i / 2 * 8 + i % 2;
-        const float v = from < m ? to_float(x[from * k + index[c]]) : 0.f;
-        acc[i / 2][i % 2] = fmaf(v, first, acc[i / 2][i % 2]);
-        acc[i / 2][2 + i % 2] = fmaf(v, second, acc[i / 2][2 + i % 2]);
+        const float v = x_of(c, token + threadIdx.x % 4 * 2 + i / 2 * 8 + i % 2);
+        acc[i / 2][i % 2] = fmaf(v, d_upper, acc[i / 2][i % 2]);
+        acc[i / 2][2 + i % 2] = fmaf(v, d_lower, acc[i / 2][2 + i % 2]);
       }
     }
   }

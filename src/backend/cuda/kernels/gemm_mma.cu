@@ -1,4 +1,4 @@
-// Launchers of gemm_mma: one table of tiles a chip, the plan chosen by gemm_mma_tiles.cc.
+// gemm_mma's kernels and their launchers: one table of blocks a chip, the plan chosen by gemm_mma_tiles.cc.
 #include "backend/cuda/kernels/gemm_mma.h"
 
 #include <array>
@@ -8,6 +8,59 @@
 #include "backend/cuda/kernels/gemm_mma.cuh"
 
 namespace awq::backend::cuda {
+
+// A chip's blocks and their costs, and the oldest compute capability that has all that its kernels use.
+struct MmaSm80 {
+  static constexpr int kCapability = 80;
+  static constexpr auto& kTiles = kMmaTilesSm80;
+  static constexpr auto& kCosts = kMmaCostsSm80;
+};
+struct MmaSm75 {
+  static constexpr int kCapability = 75;
+  static constexpr auto& kTiles = kMmaTilesSm75;
+  static constexpr auto& kCosts = kMmaCostsSm75;
+};
+
+template <class Block, class T>
+__device__ void run_gemm_mma(const GemmMmaArgs<T>& p) {
+  extern __shared__ __align__(128) char smem[];
+  Block block(p, smem);
+  block.run();
+  block.add_warps();
+  block.store();
+}
+
+template <class Chip, class T, int kIndex>
+struct GemmMmaKernel {
+  using Block = GemmMmaBlock<Chip, T, Chip::kTiles[kIndex]>;
+};
+
+// The tile is given as an index: nvcc 13.0's host stub cannot name a struct that is a template argument of a kernel.
+template <class Chip, class T, int kIndex>
+__global__ void __launch_bounds__(Chip::kTiles[kIndex].threads(), Chip::kTiles[kIndex].resident)
+    gemm_mma(const __grid_constant__ GemmMmaArgs<T> p) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+  if constexpr (Chip::kCapability >= 80)
+    return;  // never launched: see prepare()
+  else
+#endif
+    run_gemm_mma<typename GemmMmaKernel<Chip, T, kIndex>::Block>(p);
+}
+
+// Adds the partial sums of the splits, in their order; a warp a fragment of 16 rows x 8 tokens.
+template <class T>
+__global__ void __launch_bounds__(256) add_splits(const __grid_constant__ GemmMmaArgs<T> p, int splits) {
+  const int64_t fragments = int64_t{p.row_tiles} * p.token_tiles, fragment = (blockIdx.x * 256ll + threadIdx.x) / 32;
+  if (fragment >= fragments) return;
+  const float4* partial = p.partials + fragment * 32 + threadIdx.x % 32;
+  float acc[1][4] = {};
+  for (int s = 0; s < splits; ++s, partial += fragments * 32) {
+    const float4 v = *partial;
+    acc[0][0] += v.x, acc[0][1] += v.y, acc[0][2] += v.z, acc[0][3] += v.w;
+  }
+  p.out.store_fragments(static_cast<int>(fragment / p.token_tiles * kTileRows), fragment % p.token_tiles * 8, acc);
+}
+
 namespace {
 
 template <class Chip>
@@ -29,8 +82,8 @@ template <class T>
 GemmMmaArgs<T> make_args(const LinearArgs& a, const MmaPlan& plan) {
   return {.out = make_epilogue<T>(a),
           .qweight = static_cast<const uint4*>(a.qweight),
-          .scales = static_cast<const uint32_t*>(a.scales),
-          .zeros = static_cast<const uint32_t*>(a.zeros),
+          .scales = static_cast<const uint2*>(a.scales),
+          .zeros = static_cast<const uint2*>(a.zeros),
           .partials = plan.splits > 1 ? static_cast<float4*>(a.workspace) : nullptr,
           .groups_of = make_chunk_groups(a.layout),
           .groups = static_cast<int>(a.layout.groups()),

@@ -15,246 +15,11 @@
 // decides below m = 50, arithmetic above; a k-step of a warp with 2 row tiles and 8 token tiles is 16 mma of 8 cycles
 // a sub-core against 2 x 9 instructions that dequantize and 8 that scale, so the tensor cores stay the limit.
 #pragma once
-#include <cstdint>
-
-#include "backend/cuda/kernels/chunk_groups.cuh"
-#include "backend/cuda/kernels/epilogue.cuh"
-#include "backend/cuda/kernels/gemm_mma_tiles.h"
+#include "backend/cuda/kernels/gemm_mma_stage.cuh"
 
 namespace awq::backend::cuda {
 
-// ---- instructions -------------------------------------------------------------------------------------------------
-
-__device__ inline uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
-
-// (word & mask) | magic
-__device__ inline uint32_t masked_or(uint32_t word, uint32_t mask, uint32_t magic) {
-  uint32_t out;
-  asm("lop3.b32 %0, %1, %2, %3, 0xEA;" : "=r"(out) : "r"(word), "r"(mask), "r"(magic));
-  return out;
-}
-
-__device__ inline void load_matrices(uint32_t (&r)[4], uint32_t address) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(address));
-}
-
-// The arithmetic of one type of x: how a word of eight weights becomes the A fragment of a k-step.
-template <class T>
-struct Dequantizer;
-
-template <>
-struct Dequantizer<__half> {
-  uint32_t low, high;  // 1024 + z of row g; -(64 + z) of row g + 8; twice each
-
-  __device__ explicit Dequantizer(uint32_t zeros)
-      : low(0x64006400u + (zeros & 0xf) * 0x10001u), high(0xd400d400u + (zeros & 0xf0) * 0x10001u) {}
-
-  // 0x6400 | q is 1024 + q; with q four bits up it is 1024 + 16 q, a sixteenth of which is 64 + q: all exact.
-  __device__ void operator()(uint32_t (&a)[4], uint32_t word) const {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const uint32_t first = masked_or(word, 0x000f000f, 0x64006400), second = masked_or(word, 0x00f000f0, 0x64006400);
-      asm("sub.f16x2 %0, %1, %2;" : "=r"(a[2 * half]) : "r"(first), "r"(low));
-      asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(a[2 * half + 1]) : "r"(second), "r"(0x2c002c00), "r"(high));
-      word >>= 8;
-    }
-  }
-};
-
-template <>
-struct Dequantizer<__nv_bfloat16> {
-  uint32_t low, high;  // -(128 + z) of rows g and g + 8, twice each
-
-  __device__ explicit Dequantizer(uint32_t zeros)
-      : low(0xc300c300u + (zeros & 0xf) * 0x10001u), high(0xc300c300u + (zeros >> 4 & 0xf) * 0x10001u) {}
-
-  // 0x4300 | q is 128 + q. bf16 has 7 bits of mantissa: a nibble four bits up would reach the exponent, so it is
-  // shifted.
-  __device__ void operator()(uint32_t (&a)[4], uint32_t word) const {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const uint32_t magic = masked_or(word >> 4 * i, 0x000f000f, 0x43004300);
-      asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(a[i]) : "r"(magic), "r"(0x3f803f80), "r"(i % 2 ? high : low));
-    }
-  }
-};
-
-// acc (16 rows x 8 tokens) += a (16 x 16) b (16 x 8), for all token tiles of a warp.
-struct MmaSm80 {
-  static constexpr int kCapability = 80;
-  static constexpr auto& kTiles = kMmaTilesSm80;
-  static constexpr auto& kCosts = kMmaCostsSm80;
-
-  template <class T, int kTiles>
-  __device__ static void multiply(float (&acc)[kTiles][4], const uint32_t (&a)[4], const uint32_t (&b)[kTiles][2]) {
-#pragma unroll
-    for (int j = 0; j < kTiles; ++j) {
-      float(&d)[4] = acc[j];
-      if constexpr (std::is_same_v<T, __half>)
-        asm volatile(
-            "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-            "{%0, %1, %2, %3};"
-            : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[j][0]), "r"(b[j][1]));
-      else
-        asm volatile(
-            "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-            "{%0, %1, %2, %3};"
-            : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[j][0]), "r"(b[j][1]));
-    }
-  }
-};
-
-// Turing multiplies eight k at a time; its two fragments are the two halves of m16n8k16's.
-struct MmaSm75 {
-  static constexpr int kCapability = 75;
-  static constexpr auto& kTiles = kMmaTilesSm75;
-  static constexpr auto& kCosts = kMmaCostsSm75;
-
-  template <class T, int kTiles>
-  __device__ static void multiply(float (&acc)[kTiles][4], const uint32_t (&a)[4], const uint32_t (&b)[kTiles][2]) {
-    static_assert(std::is_same_v<T, __half>, "7.5 has no bf16");
-#pragma unroll
-    for (int half = 0; half < 2; ++half)  // outer: two instructions on the same sums would wait for each other
-#pragma unroll
-      for (int j = 0; j < kTiles; ++j) {
-        float(&d)[4] = acc[j];
-        asm volatile(
-            "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
-            : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-            : "r"(a[2 * half]), "r"(a[2 * half + 1]), "r"(b[j][half]));
-      }
-  }
-};
-
-// ---- the kernel ---------------------------------------------------------------------------------------------------
-
-template <class T>
-struct GemmMmaArgs {
-  Epilogue<T> out;
-  const uint4* qweight;
-  const uint32_t *scales, *zeros;
-  float4* partials;  // [splits][row_tiles][token_tiles][lane], null when k is not split
-  ChunkGroups groups_of;
-  int groups, chunks, row_tiles, token_tiles;
-};
-
-// cp.async: straight to shared memory. A quad is 16 bytes, zeros when not valid; a word is 4, left alone when not
-// valid.
-struct AsyncCopy {
-  __device__ void quad(int, void* to, const void* from, bool valid) const {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from),
-                 "r"(valid ? 16 : 0));
-  }
-  __device__ void word(int, void* to, const void* from, bool valid) const {
-    if (valid) asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(shared_address(to)), "l"(from));
-  }
-};
-__device__ inline void commit_copies() { asm volatile("cp.async.commit_group;"); }
-template <int kPending>
-__device__ void wait_copies() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
-}
-
-// The same in two steps for chips without cp.async: fetch to registers, put into shared memory.
-template <int kQuads, int kWords>
-struct HeldCopies {
-  uint4 quads[kQuads];
-  uint32_t words[kWords];
-
-  struct Fetch {
-    HeldCopies& held;
-    __device__ void quad(int i, void*, const void* from, bool valid) const {
-      held.quads[i] = valid ? *static_cast<const uint4*>(from) : uint4{};
-    }
-    __device__ void word(int i, void*, const void* from, bool valid) const {
-      if (valid) held.words[i] = *static_cast<const uint32_t*>(from);
-    }
-  };
-  struct Put {
-    const HeldCopies& held;
-    __device__ void quad(int i, void* to, const void*, bool) const { *static_cast<uint4*>(to) = held.quads[i]; }
-    __device__ void word(int i, void* to, const void*, bool valid) const {
-      if (valid) *static_cast<uint32_t*>(to) = held.words[i];
-    }
-  };
-};
-
-// What a thread copies from global to shared memory for a stage, and where to: addresses are worked out once, then
-// advanced, because their arithmetic would cost as many instructions as the product.
-template <class T, MmaTile kTile>
-struct StageCopies {
-  static constexpr int kUnits = 8 * kTile.warps_k;                                     // 16-byte units of x, a token
-  static constexpr int kPassTokens = kTile.threads() / kUnits;                         // tokens that all threads copy
-  static constexpr int kPasses = kTile.tokens() / kPassTokens;                         // at once
-  static constexpr int kX = kTile.weight_bytes(), kParameters = kX + kTile.x_bytes();  // offsets in a chunk
-  static constexpr int kGroupBytes = MmaTile::kParameterBytes / 2;                     // 32 of scales, 8 of zero points
-  static_assert(kPassTokens % 8 == 0 && kPasses * kPassTokens == kTile.tokens() && kTile.token_tiles % 2 == 0);
-
-  const GemmMmaArgs<T>& p;
-  const char *weights, *parameters;  // of this lane, at `chunk` and at group 0
-  const T* x;                        // of this thread's first token, at `column`
-  int chunk, column, tokens;         // tokens: valid ones from this thread's first on
-  int word;  // of 10 parameters of a tile and group, 4 bytes each; 32-bit scales pairs come first
-  int weights_to, parameters_to, x_to;  // offsets in a stage
-
-  // first_tile: of the warp's row tiles; a warp beyond the last row copies, and multiplies, the last rows.
-  __device__ StageCopies(const GemmMmaArgs<T>& args, int stage, int first_tile, int first_token) : p(args) {
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warp_m = warp % kTile.warps_m,
-              warp_k = warp / kTile.warps_m, in_block = warp_m * kTile.row_tiles;
-    const int tile = min(first_tile, p.row_tiles - kTile.row_tiles);
-    chunk = stage * kTile.warps_k + warp_k;
-    weights =
-        reinterpret_cast<const char*>(p.qweight + ((int64_t{tile / 4} * p.chunks + chunk) * 4 + tile % 4) * 32 + lane);
-    weights_to = warp_k * kTile.chunk_bytes() + in_block * kTileBytes + lane * 16;
-
-    word = lane % 16;  // lanes 0-15 copy a chunk's first group, 16-31 its second if it has one
-    const int64_t group_tile = (int64_t{tile / 4} * p.groups + lane / 16) * 4 + tile % 4;
-    parameters = reinterpret_cast<const char*>(is_scale() ? p.scales + group_tile * 8 + word
-                                                          : p.zeros + group_tile * 2 + word - 8);
-    parameters_to = warp_k * kTile.chunk_bytes() + kParameters + in_block * MmaTile::kParameterBytes +
-                    lane / 16 * kGroupBytes + word * 4;
-
-    const int token = threadIdx.x / kUnits, unit = threadIdx.x % kUnits;
-    column = stage * kTile.warps_k * kTileK + unit * 8;
-    tokens = static_cast<int>(min(p.out.m - first_token - token, int64_t{kTile.tokens()}));
-    x = p.out.x + (int64_t{first_token} + token) * p.out.k + column;
-    x_to = unit / 8 * kTile.chunk_bytes() + kX + token * 128 + (unit ^ token) % 8 * 16;
-  }
-
-  __device__ bool is_scale() const { return word < 8; }
-
-  template <class Visit>
-  __device__ void each(char* slot, Visit visit) const {
-    if (chunk < p.chunks) each_of_chunk(slot, visit);
-#pragma unroll
-    for (int i = 0; i < kPasses; ++i)
-      visit.quad(kTile.row_tiles + i, slot + x_to + i * kPassTokens * 128, x + i * kPassTokens * p.out.k,
-                 i * kPassTokens < tokens && column < p.out.k);
-  }
-
-  template <class Visit>
-  __device__ void each_of_chunk(char* slot, Visit visit) const {
-    const bool has_word = word * 4 < kGroupBytes && (threadIdx.x % 32 < 16 || p.groups_of.two);
-    const char* from = parameters + p.groups_of.of(chunk) * (is_scale() ? 4 * 32 : 4 * 8);  // 4 tiles of 64 rows
-#pragma unroll
-    for (int i = 0; i < kTile.row_tiles; ++i) {  // neighbours: row_tiles divides 4
-      visit.quad(i, slot + weights_to + i * kTileBytes, weights + i * kTileBytes, true);
-      visit.word(i, slot + parameters_to + i * MmaTile::kParameterBytes, from + i * (is_scale() ? 32 : 8), has_word);
-    }
-  }
-
-  __device__ void advance() {
-    chunk += kTile.warps_k;
-    weights += kTile.warps_k * 4 * kTileBytes;
-    column += kTile.warps_k * kTileK;
-    x += kTile.warps_k * kTileK;
-  }
-};
-
+// Chip is MmaSm80 or MmaSm75 of gemm_mma.cu.
 template <class Chip, class T, MmaTile kTile>
 struct GemmMmaBlock {
   using Copies = StageCopies<T, kTile>;
@@ -282,7 +47,7 @@ struct GemmMmaBlock {
     for (int j = 0; j < kTile.token_tiles; j += 2) {
       const int token = 8 * j + lane / 16 * 8 + lane % 8, unit = 2 * step + lane / 8 % 2;
       uint32_t r[4];
-      load_matrices(r, shared_address(x) + token * 128 + (unit ^ (lane % 8)) * 16);
+      ldmatrix4(r, smem_address(x) + token * 128 + (unit ^ (lane % 8)) * 16);
       b[j][0] = r[0], b[j][1] = r[1], b[j + 1][0] = r[2], b[j + 1][1] = r[3];
     }
   }
@@ -326,8 +91,9 @@ struct GemmMmaBlock {
       for (int i = 0; i < kTile.row_tiles; ++i) {
         const uint32_t word = step == 0 ? words[i].x : step == 1 ? words[i].y : step == 2 ? words[i].z : words[i].w;
         uint32_t a[4];
-        Dequantizer<T>{zeros_of(parameters, i, group)}(a, word);
-        Chip::template multiply<T>(group_acc[i], a, b);
+        Dequantize<T>::word(word, Dequantize<T>::zeros(zeros_of(parameters, i, group)), a);
+#pragma unroll
+        for (int j = 0; j < kTile.token_tiles; ++j) mma<T>(group_acc[i][j], a, b[j][0], b[j][1]);
       }
       if (step == 1 && p.groups_of.two) scale_group(parameters, 0);
     }
@@ -372,16 +138,50 @@ struct GemmMmaBlock {
   }
 
   __device__ void store() {
+    if (p.partials == nullptr) add_corrections();
     if (warp_k != 0) return;
 #pragma unroll
     for (int i = 0; i < kTile.row_tiles; ++i) {
       const int tile = first_tile + i;
       if (tile >= p.row_tiles) return;
       if (p.partials == nullptr)
-        p.out.store_fragments(tile * kTileRows, first_token, acc[i]);
+        p.out.store_rounded(tile * kTileRows, first_token, acc[i]);
       else
         store_partials(tile, acc[i]);
     }
+  }
+
+  // Bias and salient channels; x of as many of these as fit is gathered into the memory of the ring at a time, because
+  // all rows of the block want the same values, which lie k apart.
+  __device__ void add_corrections() {
+    constexpr int kFit = kTile.smem_bytes() / (kTile.tokens() * 4);
+    auto* s_x = reinterpret_cast<float*>(smem);  // [channel][token]
+    if (warp_k == 0) each_row_tile([&](int row, auto& sums) { p.out.add_bias(sums, row); });
+    for (int first = 0; first < p.out.salient; first += kFit) {
+      const int end = min(first + kFit, p.out.salient);
+      __syncthreads();  // everybody is done with what was there
+      gather_salient(s_x, first, end);
+      __syncthreads();
+      if (warp_k != 0) continue;
+      each_row_tile([&](int row, auto& sums) {
+        p.out.add_salient(sums, row, 0, first, end,
+                          [&](int c, int64_t token) { return s_x[(c - first) * kTile.tokens() + token]; });
+      });
+    }
+  }
+
+  __device__ void gather_salient(float* s_x, int first, int end) const {
+    for (int i = threadIdx.x; i < (end - first) * kTile.tokens(); i += kTile.threads()) {
+      const int64_t token = first_token + i % kTile.tokens();
+      const int column = p.out.index[first + i / kTile.tokens()];
+      s_x[i] = token < p.out.m ? to_float(p.out.x[token * p.out.k + column]) : 0.f;
+    }
+  }
+
+  template <class Visit>
+  __device__ void each_row_tile(Visit visit) {
+#pragma unroll
+    for (int i = 0; i < kTile.row_tiles; ++i) visit((first_tile + i) * kTileRows, acc[i]);
   }
 
   __device__ void store_partials(int tile, const float (&sums)[kTile.token_tiles][4]) const {
@@ -401,7 +201,7 @@ struct GemmMmaBlock {
   __device__ void load_stage(Copies& copies, char* slot, bool exists) const {
     if (exists) copies.each(slot, AsyncCopy{});
     copies.advance();
-    commit_copies();  // an empty group too: wait_copies counts groups
+    copy_commit();  // an empty group too: copy_wait counts groups
   }
 
   __device__ void run() {
@@ -417,7 +217,7 @@ struct GemmMmaBlock {
     for (int i = 0; i < kTile.stages - 1; ++i, filled = next_slot(filled))
       load_stage(copies, filled, first_stage + i < end_stage);
     for (int stage = first_stage; stage < end_stage; ++stage) {
-      wait_copies<kTile.stages - 2>();
+      copy_wait<kTile.stages - 2>();
       __syncthreads();  // the stage is there for everybody, and everybody has left the slot that is filled next
       load_stage(copies, filled, stage + kTile.stages - 1 < end_stage);
       multiply(read, stage);
@@ -445,45 +245,5 @@ struct GemmMmaBlock {
     }
   }
 };
-
-template <class Block, class T>
-__device__ void run_gemm_mma(const GemmMmaArgs<T>& p) {
-  extern __shared__ __align__(128) char smem[];
-  Block block(p, smem);
-  block.run();
-  block.add_warps();
-  block.store();
-}
-
-template <class Chip, class T, int kIndex>
-struct GemmMmaKernel {
-  using Block = GemmMmaBlock<Chip, T, Chip::kTiles[kIndex]>;
-};
-
-// The tile is given as an index: nvcc 13.0's host stub cannot name a struct that is a template argument of a kernel.
-template <class Chip, class T, int kIndex>
-__global__ void __launch_bounds__(Chip::kTiles[kIndex].threads(), Chip::kTiles[kIndex].resident)
-    gemm_mma(const __grid_constant__ GemmMmaArgs<T> p) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-  if constexpr (Chip::kCapability >= 80)
-    return;  // never launched: see prepare() in gemm_mma.cu
-  else
-#endif
-    run_gemm_mma<typename GemmMmaKernel<Chip, T, kIndex>::Block>(p);
-}
-
-// Adds the partial sums of the splits, in their order; a warp a fragment of 16 rows x 8 tokens.
-template <class T>
-__global__ void __launch_bounds__(256) add_splits(const __grid_constant__ GemmMmaArgs<T> p, int splits) {
-  const int64_t fragments = int64_t{p.row_tiles} * p.token_tiles, fragment = (blockIdx.x * 256ll + threadIdx.x) / 32;
-  if (fragment >= fragments) return;
-  const float4* partial = p.partials + fragment * 32 + threadIdx.x % 32;
-  float acc[1][4] = {};
-  for (int s = 0; s < splits; ++s, partial += fragments * 32) {
-    const float4 v = *partial;
-    acc[0][0] += v.x, acc[0][1] += v.y, acc[0][2] += v.z, acc[0][3] += v.w;
-  }
-  p.out.store_fragments(static_cast<int>(fragment / p.token_tiles * kTileRows), fragment % p.token_tiles * 8, acc);
-}
 
 }  // namespace awq::backend::cuda
