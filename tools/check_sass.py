@@ -9,7 +9,9 @@ import sys
 # Functions whose name matches, compiled for at least this capability, must contain an instruction that matches.
 WIDE = r"LDG\.E\.(\S*\.)?128|LDGSTS\.E\.(\S*\.)?128|UBLKCP"  # 16 bytes a lane, or a bulk copy
 NEEDS = (
-    ("wgmma", 90, r"HGMMA", "the tensor cores of Hopper"),
+    ("w4a16_sm90a", 90, r"UTMALDG", "copies by tensor maps"),
+    ("w4a16_sm90a", 90, r"HG?MMA", "tensor cores"),
+    (r"w4a16_sm90a\w*Lb0E", 90, r"HGMMA", "the tensor cores of Hopper"),  # PipelineShape: without kFold
     ("gemm_mma", 80, r"HMMA", "tensor cores"),
     ("gemv_w4a16", 75, r"HMMA", "tensor cores"),
     ("gemv_w4a16", 75, WIDE, "16-byte loads"),

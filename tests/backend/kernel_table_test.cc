@@ -140,6 +140,31 @@ TEST(SelectRow, ARowPreferredFromSomeMStandsBackBelowIt) {
     EXPECT_EQ(chosen(rows, {.m = m, .n = 16, .k = 128}, cpu_with(0), version), row) << m << " " << version;
 }
 
+// A row with crossovers on one capability: up to 10 outputs a unit there with 4 tokens, 20 with 2 and k up to 256.
+TEST(SelectRow, CrossoversLimitThePreferenceOnTheirCapabilityAlone) {
+  KernelTraits quick{.name = "quick", .family = KernelFamily::kGemv, .device = DeviceKind::kCuda, .needs_words = ""};
+  quick.crossovers[0] = {.capability = 90, .n_per_unit = 10, .m_max = 4};
+  quick.crossovers[1] = {.capability = 90, .n_per_unit = 20, .m_max = 2, .k_max = 256};
+  const KernelTraits rows[] = {
+      quick, {.name = "wide", .family = KernelFamily::kGemm, .device = DeviceKind::kCuda, .needs_words = ""}};
+  struct {
+    int capability;
+    int64_t m, n, k;
+    const char* row;
+  } const cells[] = {{90, 4, 1000, 1024, "quick"}, {90, 5, 1000, 1024, "wide"}, {90, 4, 1008, 128, "wide"},
+                     {90, 2, 2000, 256, "quick"},  {90, 3, 2000, 256, "wide"},  {90, 2, 2000, 384, "wide"},
+                     {90, 1, 2008, 256, "wide"},   {80, 9, 9000, 9088, "quick"}};
+  for (const auto& [capability, m, n, k, row] : cells) {
+    DeviceInfo device = gpu(capability);
+    device.compute_units = 100;
+    const Problem p{.m = m, .n = n, .k = k};
+    EXPECT_EQ(chosen(rows, p, device), row) << to_string(p);
+    EXPECT_EQ(chosen(rows, p, device, "quick"), "quick") << "a preference is not a limit";
+  }
+  quick.crossovers[0].capability = quick.crossovers[1].capability = 0;
+  EXPECT_EQ(chosen(std::span(&quick, 1), {.m = 9, .n = 9000, .k = 9088}, gpu(90)), "quick") << "none";
+}
+
 TEST(SelectRow, AnUnknownVersionListsTheKnownOnes) {
   try {
     select_row(kGpuRows, {.m = 1, .n = 64, .k = 128}, gpu(90), "marlin");

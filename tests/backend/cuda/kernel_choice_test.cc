@@ -124,6 +124,44 @@ TEST(KernelChoice, EveryVersionIsARowOrAReason) {
               backend::test::expect_row_or_reason(kCudaRows, problem(shape, group, m, m == 512), device, version);
 }
 
+// The crossovers of kernel_rows.h: on Hopper the gemv that reads straight into registers while all its blocks run at
+// once, the pipeline elsewhere; on other chips as far as its tokens go.
+struct Choice {
+  const char* card;
+  int64_t n, k, m;
+  std::string_view row;
+};
+constexpr Choice kChoices[] = {
+    {"9.0", 4096, 4096, 1, "gemv_w4a16_mma_sm80"},     {"9.0", 4096, 4096, 8, "gemv_w4a16_mma_sm80"},
+    {"9.0", 4096, 4096, 9, "gemv_w4a16_bulk_sm90a"},   {"9.0", 4096, 28672, 8, "gemv_w4a16_mma_sm80"},
+    {"9.0", 4224, 4096, 8, "gemv_w4a16_mma_sm80"},     {"9.0", 4232, 4096, 8, "gemv_w4a16_bulk_sm90a"},
+    {"9.0", 8192, 8192, 4, "gemv_w4a16_mma_sm80"},     {"9.0", 8192, 8192, 8, "gemv_w4a16_bulk_sm90a"},
+    {"9.0", 8192, 28672, 1, "gemv_w4a16_bulk_sm90a"},  {"9.0", 28672, 4096, 1, "gemv_w4a16_bulk_sm90a"},
+    {"9.0", 28672, 4096, 16, "gemv_w4a16_bulk_sm90a"}, {"9.0", 28672, 4096, 17, "gemm_w4a16_wgmma_sm90a"},
+    {"9.0", 4096, 4096, 17, "gemm_w4a16_wgmma_sm90a"}, {"8.0", 28672, 4096, 1, "gemv_w4a16_mma_sm80"},
+    {"8.0", 4096, 4096, 8, "gemv_w4a16_mma_sm80"},     {"8.0", 8192, 28672, 8, "gemv_w4a16_mma_sm80"},
+    {"8.0", 4096, 4096, 9, "gemm_w4a16_mma_sm80"},     {"10.0", 28672, 4096, 1, "gemv_w4a16_mma_sm80"},
+    {"7.5", 28672, 4096, 8, "gemv_w4a16_mma_sm75"},
+};
+
+TEST(KernelChoice, FollowsTheMeasuredCrossovers) {
+  for (const Choice& c : kChoices) {
+    const Problem p{.m = c.m, .n = c.n, .k = c.k};
+    const DeviceInfo device = assumed_device(c.card);
+    EXPECT_EQ(kCudaRows[select_row(kCudaRows, p, device, "auto")].name, c.row) << c.card << ' ' << to_string(p);
+  }
+}
+
+TEST(KernelChoice, CrossoversFollowTheMultiprocessors) {
+  DeviceInfo slice = assumed_device("9.0");
+  slice.compute_units = 60;  // 3g of an H100
+  const auto chosen = [&](int64_t n, int64_t m) {
+    return kCudaRows[select_row(kCudaRows, {.m = m, .n = n, .k = 4096}, slice, "auto")].name;
+  };
+  EXPECT_EQ(chosen(1024, 8), "gemv_w4a16_mma_sm80");
+  EXPECT_EQ(chosen(4096, 8), "gemv_w4a16_bulk_sm90a");
+}
+
 TEST(KernelChoice, AnImpossibleShapeIsRefusedAsTheInputItIs) {
   const DeviceInfo device = assumed_device("9.0");
   for (const Shape& shape : kRefused)

@@ -1,5 +1,4 @@
-// Many tokens: weights are dequantized into operand A of wgmma, 64 rows a warpgroup; x is operand B, from shared
-// memory.
+// Many tokens: weights are dequantized into operand A of wgmma, 64 rows a warpgroup; x, in shared memory, is operand B.
 //
 // Per 64 k: one 16-byte load of shared memory a lane, four words dequantized, four wgmma. Two register sets alternate,
 // so that dequantizing 64 k overlaps the products of the 64 k before. w = half(s (q - z)), rounded once: a float scale
@@ -84,7 +83,6 @@ __device__ __forceinline__ void consume_scaled(const PipelineParams& p, const Ep
     }
     wgmma_wait<0>();
     if (lane == 0) barrier_arrive(empty + 8 * previous);
-
     finish_work<Shape>(p, epilogue, work, sum, warp);
   }
 }

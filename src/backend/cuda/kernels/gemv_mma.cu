@@ -24,8 +24,8 @@ cudaError_t launch_shape(const LinearArgs& a, const Gpu& gpu) {
                        gpu.capability >= 90, p, make_epilogue<T>(a));
 }
 
-// One wave of blocks of 16 rows, of 32 rows, or two of 32 rows an SM: in that order the quickest where they fit (H200; of
-// 4 to 16 warps, 1 to 4 tiles, loads of 1 to 4 units in flight). Small groups need the registers of the second load.
+// One wave of blocks of 16 rows, of 32 rows, or two of 32 rows an SM: in that order the quickest where they fit (H200;
+// of 4 to 16 warps, 1 to 4 tiles, loads of 1 to 4 units in flight). Small groups need the registers of the second load.
 template <class T, int kGroups>
 cudaError_t launch_groups(const LinearArgs& a, const Gpu& gpu) {
   constexpr int kDepth = kGroups == 1 ? 2 : 1;

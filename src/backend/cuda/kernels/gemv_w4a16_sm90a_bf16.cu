@@ -1,5 +1,6 @@
 // Instances of the Hopper kernel for bfloat16.
 #include "backend/cuda/kernels/launch_sm90a.cuh"
+#include "backend/cuda/kernels/launchers_sm90a.h"
 
 namespace awq::backend::cuda {
 

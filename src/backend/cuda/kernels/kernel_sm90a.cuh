@@ -13,8 +13,8 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
   constexpr int kConsumerWarps = 4 * Shape::kConsumers;
   extern __shared__ unsigned char smem_raw[];
   constexpr bool kFold = Shape::kFold && Raw<T>::kZeroLater;
-  const uint32_t full = smem_address(smem_raw), empty = full + 128,
-                 summed = full + 256;  // barriers, one of each a stage
+  // Barriers, one of each a stage.
+  const uint32_t full = smem_address(smem_raw), empty = full + 128, summed = full + 256;
   const uint32_t ring = (full + Shape::ring(p.stages) + 1023) / 1024 * 1024;
   const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
 

@@ -1,6 +1,5 @@
 // Launchers of the Hopper kernel: few tokens (gemv) and many (gemm), one instance a tile, group and type.
 #pragma once
-#include <algorithm>
 #include <cstdint>
 #include <iterator>
 #include <span>
@@ -10,17 +9,6 @@
 #include "backend/cuda/kernels/pipeline_plan.h"
 
 namespace awq::backend::cuda {
-
-constexpr size_t kFlagBytes = 4096;  // the flags of up to 512 blocks, before their partial sums
-
-// Of the largest tile, whatever m: the plan for fewer tokens may be one with larger partial sums.
-template <auto& kTiles>
-size_t pipeline_workspace(const LinearArgs&, const Gpu& gpu) {
-  size_t most = 0;
-  for (const PipelineTile& tile : kTiles)
-    most = std::max(most, size_t(gpu.sms) * tile.rows() * tile.tokens * sizeof(float));
-  return kFlagBytes + most;
-}
 
 template <class T, class Shape>
 cudaError_t launch_pipeline(const LinearArgs& a, const PipelinePlan& plan, int stages) {

@@ -15,14 +15,16 @@ struct PipelineTile {
   constexpr int rows() const { return 128 * blocks; }
 };
 
+// stage_us: time of 28672 x 4096 and 57344 x 8192 over the stages that a block has there (H200, 2026-11-21); the
+// integer tiles below 4.2 TB/s are bound by memory, which plan_pipeline() knows, so theirs is the time with fewer
+// blocks.
 // clang-format off
-// stage_us: time of 28672 x 4096 and 57344 x 8192 over the stages that a block has there (H200, 2026-11-21); the integer
-// tiles below 4.2 TB/s are bound by memory, which plan_pipeline() knows, so theirs is the time with fewer blocks.
 inline constexpr PipelineTile kIntegerTiles[] = {  // consume_integers.cuh
     {8, 1, 4, .325}, {8, 2, 4, .47}, {16, 1, 4, .47}, {16, 2, 4, .646},
 };
 inline constexpr PipelineTile kScaledTiles[] = {  // consume_scaled.cuh
-    {32, 1, 4, .47}, {32, 2, 4, .786}, {64, 1, 4, .575}, {64, 2, 4, 1.0}, {128, 1, 4, .83}, {128, 2, 4, 1.385}, {256, 1, 3, 1.41},
+    {32, 1, 4, .47}, {32, 2, 4, .786}, {64, 1, 4, .575}, {64, 2, 4, 1.0},
+    {128, 1, 4, .83}, {128, 2, 4, 1.385}, {256, 1, 3, 1.41},
 };
 // clang-format on
 
@@ -35,5 +37,12 @@ struct PipelinePlan {
 
 // The tile with the least expected time. tiles must not be empty; m, n, k >= 1.
 PipelinePlan plan_pipeline(std::span<const PipelineTile> tiles, const TileLayout&, int64_t m, const Gpu&);
+
+inline constexpr size_t kFlagBytes =
+    4096;  // of the workspace: the flags of up to 512 blocks, before their partial sums
+
+// Bytes of workspace for every plan with these tiles, whatever the shape: with fewer tokens the plan may be one with
+// larger partial sums.
+size_t pipeline_workspace(std::span<const PipelineTile> tiles, const Gpu&);
 
 }  // namespace awq::backend::cuda

@@ -1,12 +1,11 @@
 // The pipeline of the Hopper kernels (9.0a): weights, scales, zero points and x stream through a ring of stages in
 // shared memory; consumer warps multiply (consume_integers.cuh for few tokens, consume_scaled.cuh for many).
 //
-//   tile       kConsumers warpgroups x kBlocks x 64 rows,  kTokens tokens
+//   tile       kConsumers warpgroups x kBlocks x 64 rows, kTokens tokens
 //   stage      128 k of x, weights, scales and zero points, each one box of a tensor map (x with the 128-byte swizzle),
-//   all
-//              completing on one barrier. An SM starts a copy every 120 cycles or so, whatever its size (measured, from
-//              one warp or four): plain bulk copies a row block apart, 8 to 14 a stage, were the bottleneck below m =
-//              256
+//              all completing on one barrier. An SM starts a copy every 120 cycles or so, whatever its size (measured,
+//              from one warp or four): plain bulk copies a row block apart, 8 to 14 a stage, were the bottleneck below
+//              m = 256
 //   split      "stream-k": the stages of all tiles in one row, cut into equal parts, one a block. A block that ends in
 //              the middle of a tile owns it: it adds the sums that the following blocks left in the workspace, in order
 //              of k. Those blocks did that share first, so the owner hardly waits; it waits for blocks of lower index,

@@ -1,6 +1,6 @@
 // wgmma (9.0a): d (64 x N, float) += a (64 x 16, registers) * b (16 x N, shared memory), asynchronous, and the barriers
-// and bulk copies that feed it. Warp w of the warpgroup owns rows 16w .. 16w+15; its registers of a are those of
-// mma.m16n8k16, and d[4i + e] is row g + e/2*8, column 8i + 2t + e%2 for lane 4g + t.
+// and copies of tensor maps that feed it. Warp w of the warpgroup owns rows 16w .. 16w+15; its registers of a are those
+// of mma.m16n8k16, and d[4i + e] is row g + e/2*8, column 8i + 2t + e%2 for lane 4g + t.
 #pragma once
 #include <cuda.h>
 #include <cuda_bf16.h>
@@ -19,32 +19,37 @@ namespace awq::backend::cuda {
 // descriptor of make_descriptor().
 // clang-format off
 #define AWQ_WGMMA_8(type) \
-  asm volatile("{\n .reg .pred p;\n setp.ne.b32 p, %9, 0;\n wgmma.mma_async.sync.aligned.m64n8k16.f32." type "." type " {" \
+  asm volatile("{\n .reg .pred p;\n setp.ne.b32 p, %9, 0;\n" \
+      " wgmma.mma_async.sync.aligned.m64n8k16.f32." type "." type " {" \
       "%0, %1, %2, %3}, " \
       "{%4, %5, %6, %7}, %8, p, 1, 1, 0;\n}" \
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) \
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate))
 #define AWQ_WGMMA_16(type) \
-  asm volatile("{\n .reg .pred p;\n setp.ne.b32 p, %13, 0;\n wgmma.mma_async.sync.aligned.m64n16k16.f32." type "." type " {" \
+  asm volatile("{\n .reg .pred p;\n setp.ne.b32 p, %13, 0;\n" \
+      " wgmma.mma_async.sync.aligned.m64n16k16.f32." type "." type " {" \
       "%0, %1, %2, %3, %4, %5, %6, %7}, " \
       "{%8, %9, %10, %11}, %12, p, 1, 1, 0;\n}" \
       : AWQ_D8(0) \
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate))
 #define AWQ_WGMMA_32(type) \
-  asm volatile("{\n .reg .pred p;\n setp.ne.b32 p, %21, 0;\n wgmma.mma_async.sync.aligned.m64n32k16.f32." type "." type " {" \
+  asm volatile("{\n .reg .pred p;\n setp.ne.b32 p, %21, 0;\n" \
+      " wgmma.mma_async.sync.aligned.m64n32k16.f32." type "." type " {" \
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, " \
       "{%16, %17, %18, %19}, %20, p, 1, 1, 0;\n}" \
       : AWQ_D8(0), AWQ_D8(8) \
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate))
 #define AWQ_WGMMA_64(type) \
-  asm volatile("{\n .reg .pred p;\n setp.ne.b32 p, %37, 0;\n wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type " {" \
+  asm volatile("{\n .reg .pred p;\n setp.ne.b32 p, %37, 0;\n" \
+      " wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type " {" \
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, " \
       "{%32, %33, %34, %35}, %36, p, 1, 1, 0;\n}" \
       : AWQ_D32(0) \
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate))
 #define AWQ_WGMMA_128(type) \
-  asm volatile("{\n .reg .pred p;\n setp.ne.b32 p, %69, 0;\n wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type " {" \
+  asm volatile("{\n .reg .pred p;\n setp.ne.b32 p, %69, 0;\n" \
+      " wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type " {" \
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
       "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
@@ -53,7 +58,8 @@ namespace awq::backend::cuda {
       : AWQ_D32(0), AWQ_D32(32) \
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate))
 #define AWQ_WGMMA_256(type) \
-  asm volatile("{\n .reg .pred p;\n setp.ne.b32 p, %133, 0;\n wgmma.mma_async.sync.aligned.m64n256k16.f32." type "." type " {" \
+  asm volatile("{\n .reg .pred p;\n setp.ne.b32 p, %133, 0;\n" \
+      " wgmma.mma_async.sync.aligned.m64n256k16.f32." type "." type " {" \
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
       "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
@@ -66,27 +72,33 @@ namespace awq::backend::cuda {
       : AWQ_D32(0), AWQ_D32(32), AWQ_D32(64), AWQ_D32(96) \
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate))
 
+#define AWQ_MULTIPLY(sums, width, type) \
+  __device__ static __forceinline__ void multiply(float (&d)[sums], const uint32_t (&a)[4], uint64_t b, int accumulate) { \
+    AWQ_WGMMA_##width(type); \
+  }
+
 template <class T>
 struct Wgmma;
 template <>
 struct Wgmma<__half> {
-  __device__ static __forceinline__ void multiply(float (&d)[4], const uint32_t (&a)[4], uint64_t b, int accumulate) { AWQ_WGMMA_8("f16"); }
-  __device__ static __forceinline__ void multiply(float (&d)[8], const uint32_t (&a)[4], uint64_t b, int accumulate) { AWQ_WGMMA_16("f16"); }
-  __device__ static __forceinline__ void multiply(float (&d)[16], const uint32_t (&a)[4], uint64_t b, int accumulate) { AWQ_WGMMA_32("f16"); }
-  __device__ static __forceinline__ void multiply(float (&d)[32], const uint32_t (&a)[4], uint64_t b, int accumulate) { AWQ_WGMMA_64("f16"); }
-  __device__ static __forceinline__ void multiply(float (&d)[64], const uint32_t (&a)[4], uint64_t b, int accumulate) { AWQ_WGMMA_128("f16"); }
-  __device__ static __forceinline__ void multiply(float (&d)[128], const uint32_t (&a)[4], uint64_t b, int accumulate) { AWQ_WGMMA_256("f16"); }
+  AWQ_MULTIPLY(4, 8, "f16")
+  AWQ_MULTIPLY(8, 16, "f16")
+  AWQ_MULTIPLY(16, 32, "f16")
+  AWQ_MULTIPLY(32, 64, "f16")
+  AWQ_MULTIPLY(64, 128, "f16")
+  AWQ_MULTIPLY(128, 256, "f16")
 };
 template <>
 struct Wgmma<__nv_bfloat16> {
-  __device__ static __forceinline__ void multiply(float (&d)[4], const uint32_t (&a)[4], uint64_t b, int accumulate) { AWQ_WGMMA_8("bf16"); }
-  __device__ static __forceinline__ void multiply(float (&d)[8], const uint32_t (&a)[4], uint64_t b, int accumulate) { AWQ_WGMMA_16("bf16"); }
-  __device__ static __forceinline__ void multiply(float (&d)[16], const uint32_t (&a)[4], uint64_t b, int accumulate) { AWQ_WGMMA_32("bf16"); }
-  __device__ static __forceinline__ void multiply(float (&d)[32], const uint32_t (&a)[4], uint64_t b, int accumulate) { AWQ_WGMMA_64("bf16"); }
-  __device__ static __forceinline__ void multiply(float (&d)[64], const uint32_t (&a)[4], uint64_t b, int accumulate) { AWQ_WGMMA_128("bf16"); }
-  __device__ static __forceinline__ void multiply(float (&d)[128], const uint32_t (&a)[4], uint64_t b, int accumulate) { AWQ_WGMMA_256("bf16"); }
+  AWQ_MULTIPLY(4, 8, "bf16")
+  AWQ_MULTIPLY(8, 16, "bf16")
+  AWQ_MULTIPLY(16, 32, "bf16")
+  AWQ_MULTIPLY(32, 64, "bf16")
+  AWQ_MULTIPLY(64, 128, "bf16")
+  AWQ_MULTIPLY(128, 256, "bf16")
 };
 // clang-format on
+#undef AWQ_MULTIPLY
 #undef AWQ_D8
 #undef AWQ_D32
 #undef AWQ_WGMMA_8
@@ -127,10 +139,6 @@ __device__ __forceinline__ bool elect_one() {
   uint32_t elected;
   asm volatile("{\n .reg .pred p;\n elect.sync _|p, 0xffffffff;\n selp.u32 %0, 1, 0, p;\n}" : "=r"(elected));
   return elected != 0;
-}
-
-__device__ __forceinline__ void cluster_sync() {
-  asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
 }
 
 // ---- barriers in shared memory and the copies that complete on them ----

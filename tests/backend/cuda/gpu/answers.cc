@@ -37,6 +37,9 @@ std::vector<double> magnitudes(const Case& c) {
   return w;
 }
 
+// Half a unit in the last place, relative.
+double unit_roundoff(awq_cuda_type type) { return type == AWQ_CUDA_BF16 ? 0x1p-8 : 0x1p-11; }
+
 void add_channel(double x, const double* w, int64_t n, double* value, double* terms) {
   for (int64_t row = 0; row < n; ++row) {
     const double term = x * w[row];
@@ -86,10 +89,32 @@ double error_of_terms(const Case& c, Weights weights) {
   const double step = 17 * 0x1p-23, rounding = 0x1p-24;
   const double accumulator = static_cast<double>(weights == Weights::kRounded ? c.shape.k : c.shape.group);
   const double groups = static_cast<double>(c.shape.k / c.shape.group);
-  return step * std::ceil(accumulator / 16) +
-         rounding * ((weights == Weights::kIntegers ? 4 : 2) * groups + 64 + static_cast<double>(c.salient.index.size()) + 2);
+  return step * std::ceil(accumulator / 16) + rounding * ((weights == Weights::kIntegers ? 4 : 2) * groups + 64 +
+                                                          static_cast<double>(c.salient.index.size()) + 2);
 }
 
-double unit_roundoff(awq_cuda_type type) { return type == AWQ_CUDA_BF16 ? 0x1p-8 : 0x1p-11; }
+void expect_equal(const std::vector<uint16_t>& y, const Answers& answers, const Case& c, awq_cuda_type type) {
+  for (size_t i = 0; i < y.size(); ++i)
+    ASSERT_EQ(from_bits(y[i], type), from_bits(to_bits(static_cast<float>(answers.value[i]), type), type))
+        << "token " << i / c.shape.n << " row " << i % c.shape.n;
+}
+
+void expect_near(const std::vector<uint16_t>& y, const Answers& answers, const Case& c, awq_cuda_type type,
+                 Weights weights) {
+  const double relative = error_of_terms(c, weights), u = unit_roundoff(type);
+  for (size_t i = 0; i < y.size(); ++i) {
+    const double error = relative * answers.terms[i];
+    ASSERT_NEAR(from_bits(y[i], type), answers.value[i], error + u * (std::abs(answers.value[i]) + error) + 0x1p-25)
+        << "token " << i / c.shape.n << " row " << i % c.shape.n;
+  }
+}
+
+void expect_exact(const std::vector<uint16_t>& y, const Case& c, awq_cuda_type type) {
+  expect_equal(y, solve(c, type, Weights::kExact), c, type);
+}
+
+void expect_within_bound(const std::vector<uint16_t>& y, const Case& c, awq_cuda_type type, Weights weights) {
+  expect_near(y, solve(c, type, weights), c, type, weights);
+}
 
 }  // namespace awq::backend::cuda::testing

@@ -1,5 +1,6 @@
 // The float64 answer to a whole problem, and how far from it float32 sums may be.
 #pragma once
+#include <cstdint>
 #include <string_view>
 #include <vector>
 
@@ -26,7 +27,13 @@ Answers solve(const Case& c, awq_cuda_type type, Weights weights);
 // |y - value| is at most error * terms before y is rounded; see answers.cc.
 double error_of_terms(const Case& c, Weights weights);
 
-// Half a unit in the last place of `type`, relative.
-double unit_roundoff(awq_cuda_type type);
+// y (m, n) against the answer: the same number where nothing rounds; else within that bound and y's own rounding.
+void expect_exact(const std::vector<uint16_t>& y, const Case& c, awq_cuda_type type);
+void expect_within_bound(const std::vector<uint16_t>& y, const Case& c, awq_cuda_type type, Weights weights);
+
+// The same for several y of one case.
+void expect_equal(const std::vector<uint16_t>& y, const Answers& answers, const Case& c, awq_cuda_type type);
+void expect_near(const std::vector<uint16_t>& y, const Answers& answers, const Case& c, awq_cuda_type type,
+                 Weights weights);
 
 }  // namespace awq::backend::cuda::testing

@@ -151,11 +151,14 @@ TEST_F(BadInput, UnknownVersionsAreListedAgainstTheKnown) {
 }
 
 TEST_F(BadInput, GemvByNameSaysWhereItEnds) {
-  version_ = "gemv_w4a16_mma_sm80";
-  m_ = 17;
-  EXPECT_NE(forward(), AWQ_CUDA_OK);
-  EXPECT_THAT(message_.text,
-              ::testing::AnyOf(HasSubstr("needs m <= 16, m = 17"), HasSubstr("not supported on this hardware")));
+  for (const KernelTraits& row : kCudaRows) {
+    if (row.m_max == kAnyM) continue;
+    version_ = row.name.data();
+    m_ = row.m_max + 1;
+    EXPECT_NE(forward(), AWQ_CUDA_OK);
+    const std::string limit = "needs m <= " + std::to_string(row.m_max) + ", m = " + std::to_string(row.m_max + 1);
+    EXPECT_THAT(message_.text, ::testing::AnyOf(HasSubstr(limit), HasSubstr("not supported on this hardware")));
+  }
 }
 
 TEST_F(BadInput, WorkspaceTooSmallSaysHowMuchIsNeeded) {

@@ -16,12 +16,6 @@ size_t workspace_bytes(const awq_cuda_linear& w, const std::string& version, awq
   return bytes;
 }
 
-std::vector<uint16_t> x_bits(const Case& c, awq_cuda_type type) {
-  std::vector<uint16_t> bits;
-  for (const float x : c.x) bits.push_back(to_bits(x, type));
-  return bits;
-}
-
 template <class T>
 std::span<const T> as_span(const std::vector<T>& v) {
   return v;
@@ -63,6 +57,12 @@ uint16_t to_bits(float value, awq_cuda_type type) {
 }
 float from_bits(uint16_t bits, awq_cuda_type type) {
   return type == AWQ_CUDA_BF16 ? bf16_to_f32(bits) : f16_to_f32(bits);
+}
+
+std::vector<uint16_t> x_bits(const Case& c, awq_cuda_type type) {
+  std::vector<uint16_t> bits;
+  for (const float x : c.x) bits.push_back(to_bits(x, type));
+  return bits;
 }
 
 DeviceLinear::DeviceLinear(const Case& c)

@@ -57,6 +57,7 @@ class DeviceMemory {
 // f16 or bf16 bits.
 uint16_t to_bits(float value, awq_cuda_type type);
 float from_bits(uint16_t bits, awq_cuda_type type);
+std::vector<uint16_t> x_bits(const Case& c, awq_cuda_type type);  // x of the case
 
 // The weights of a case in the tile layout, repacked on the GPU from PLAIN.
 class DeviceLinear {

@@ -1,7 +1,12 @@
 // The problems of the GPU tests: every edge of the tiles in small, and what models have.
 #pragma once
+#include <algorithm>
+#include <numeric>
+#include <tuple>
+
 #include "awq/cuda.h"
 #include "backend/cuda/gpu/device_case.h"
+#include "backend/kernel_table.h"
 
 namespace awq::backend::cuda::testing {
 
@@ -30,6 +35,30 @@ inline std::vector<Shape> small_shapes() {
 inline std::vector<Shape> model_shapes() {
   return {{1, 4096, 4096, 128},  {8, 1024, 4096, 128},  {16, 4096, 1024, 64},
           {5, 2048, 11008, 128}, {48, 2560, 1024, 128}, {300, 2560, 512, 128}};
+}
+
+// The shape that a row takes in the place of `shape`: no more tokens than it may have, and the next k that is a
+// multiple of its step and of the group. 160 in groups of 32 becomes 192 where the step is 64: as ragged within 128 as
+// it was.
+inline Shape nearest_taken(const KernelTraits& row, Shape shape) {
+  const bool one_group = shape.group == shape.k;
+  const int64_t step = one_group ? row.k_step : std::lcm(int64_t{row.k_step}, int64_t{shape.group});
+  shape.m = std::min(shape.m, row.m_max);
+  shape.k = (shape.k + step - 1) / step * step;
+  if (one_group) shape.group = static_cast<int>(shape.k);
+  return shape;
+}
+
+// Each once. Nothing is left out, so no row is tested with less than `shapes`; shapes_test.cc says with how many.
+inline std::vector<Shape> taken_by(const KernelTraits& row, const std::vector<Shape>& shapes) {
+  const auto sizes = [](const Shape& s) { return std::tie(s.m, s.n, s.k, s.group); };
+  std::vector<Shape> taken;
+  for (const Shape& shape : shapes) {
+    const Shape nearest = nearest_taken(row, shape);
+    const auto same = [&](const Shape& s) { return sizes(s) == sizes(nearest); };
+    if (std::none_of(taken.begin(), taken.end(), same)) taken.push_back(nearest);
+  }
+  return taken;
 }
 
 // Numbers of x that `type` holds exactly.

@@ -1,0 +1,140 @@
+// The plans of the Hopper kernels, which need no GPU: valid for every card and shape, and quick where they were
+// measured.
+#include "backend/cuda/kernels/pipeline_plan.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "backend/cuda/gpu/measured_tiles.h"
+#include "backend/cuda/kernel_rows.h"
+#include "backend/cuda/launchers.h"
+
+namespace awq::backend::cuda::testing {
+namespace {
+
+struct PipelineRow {
+  const char* name;
+  std::span<const PipelineTile> tiles;
+  const Launcher& launcher;
+  int64_t m_max;
+};
+const PipelineRow kRows[] = {{"gemv_w4a16_bulk_sm90a", kIntegerTiles, kGemvPipelineSm90a, 16},
+                             {"gemm_w4a16_wgmma_sm90a", kScaledTiles, kGemmWgmmaSm90a, kAnyM}};
+
+constexpr int kSmem = 232448;
+// One multiprocessor, the slices 1g and 3g of an H100, its PCIe card, its SXM card and the H200.
+constexpr Gpu kCards[] = {{90, 1, kSmem}, {90, 16, kSmem}, {90, 60, kSmem}, {90, 114, kSmem}, {90, 132, kSmem}};
+constexpr Gpu kH200 = kCards[4];
+constexpr TileLayout kLayouts[] = {{8, 64, 64},        {64, 128, 128},    {136, 576, 32},
+                                   {4096, 4096, 128},  {4096, 14336, 32}, {28672, 4096, 4096},
+                                   {57344, 8192, 128}, {8192, 28672, 64}, {16896, 4096, 128}};
+constexpr int64_t kTokens[] = {1, 2, 8, 9, 16, 17, 33, 64, 100, 128, 257, 511, 2048, 100000};
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+int64_t tile_count(const PipelineTile& tile, const TileLayout& layout, int64_t m) {
+  return divide_up(layout.n, tile.rows()) * divide_up(m, tile.tokens);
+}
+
+// Runs `check(row, layout, m, gpu)` for everything above.
+template <class Check>
+void for_every_problem(const Check& check) {
+  for (const PipelineRow& row : kRows)
+    for (const Gpu& gpu : kCards)
+      for (const TileLayout& layout : kLayouts)
+        for (const int64_t m : kTokens) {
+          if (m > row.m_max) continue;
+          SCOPED_TRACE(std::string(row.name) + " on " + std::to_string(gpu.sms) + " SMs, n " +
+                       std::to_string(layout.n) + " k " + std::to_string(layout.k) + " m " + std::to_string(m));
+          check(row, layout, m, gpu);
+        }
+}
+
+TEST(PipelinePlan, FitsTheCard) {
+  for_every_problem([](const PipelineRow& row, const TileLayout& layout, int64_t m, const Gpu& gpu) {
+    const PipelinePlan plan = plan_pipeline(row.tiles, layout, m, gpu);
+    ASSERT_GE(plan.tile, 0);
+    ASSERT_LT(static_cast<size_t>(plan.tile), row.tiles.size());
+    const PipelineTile& tile = row.tiles[plan.tile];
+    EXPECT_GE(plan.grid, 1);
+    EXPECT_LE(plan.grid, gpu.sms) << "more than one block a multiprocessor";
+    EXPECT_LE(plan.grid, tile_count(tile, layout, m) * divide_up(layout.k, kPadK)) << "a block without a stage";
+    EXPECT_GT(plan.us, 0);
+  });
+}
+
+TEST(PipelinePlan, DoesNotSplitWhatDividesEvenly) {
+  for_every_problem([](const PipelineRow& row, const TileLayout& layout, int64_t m, const Gpu& gpu) {
+    const PipelinePlan plan = plan_pipeline(row.tiles, layout, m, gpu);
+    if (tile_count(row.tiles[plan.tile], layout, m) % gpu.sms == 0) {
+      EXPECT_FALSE(plan.split);
+    }
+  });
+  // 132 x 128 rows: each of the smallest tiles has a multiprocessor of its own.
+  EXPECT_FALSE(plan_pipeline(std::span(kIntegerTiles).first(1), {16896, 4096, 128}, 1, kH200).split);
+}
+
+TEST(PipelinePlan, SplitsWhatLeavesTheCardEmpty) {
+  for (const PipelineRow& row : kRows) {
+    const PipelinePlan plan = plan_pipeline(row.tiles, {1024, 14336, 128}, 16, kH200);
+    EXPECT_TRUE(plan.split) << row.name;
+    EXPECT_EQ(plan.grid, kH200.sms) << row.name;
+  }
+}
+
+TEST(PipelinePlan, FitsTheWorkspace) {
+  for_every_problem([](const PipelineRow& row, const TileLayout& layout, int64_t m, const Gpu& gpu) {
+    const PipelinePlan plan = plan_pipeline(row.tiles, layout, m, gpu);
+    const PipelineTile& tile = row.tiles[plan.tile];
+    const size_t partials = static_cast<size_t>(plan.grid) * tile.rows() * tile.tokens * sizeof(float);
+    LinearArgs args;
+    args.layout = layout;
+    args.m = m;
+    EXPECT_LE(sizeof(uint64_t) * plan.grid, kFlagBytes);
+    EXPECT_LE(kFlagBytes + partials, row.launcher.workspace(args, gpu));
+  });
+}
+
+constexpr double kWithin = 1.10;  // of the best; pipeline_plan.cc claims it
+
+// The least of a measurement; 0 stands for a plan that was not measured.
+template <size_t kTiles>
+double least(const MeasuredTiles<kTiles>& cell) {
+  double us = 1e30;
+  for (const auto& tile : cell.us)
+    for (const double plan : tile)
+      if (plan > 0) us = std::min(us, plan);
+  return us;
+}
+
+template <size_t kTiles>
+void expect_near_the_best(std::span<const PipelineTile> tiles, const MeasuredTiles<kTiles>& cell) {
+  const PipelinePlan plan = plan_pipeline(tiles, {cell.n, cell.k, 128}, cell.m, kH200);
+  const double chosen = cell.us[plan.tile][plan.split ? 0 : 1];
+  EXPECT_GT(chosen, 0) << "not measured: n " << cell.n << " k " << cell.k << " m " << cell.m;
+  EXPECT_LE(chosen, kWithin * least(cell)) << "n " << cell.n << " k " << cell.k << " m " << cell.m;
+}
+
+TEST(PipelinePlan, IsNearTheBestThatWasMeasured) {
+  for (const auto& cell : kMeasuredIntegers) expect_near_the_best<std::size(kIntegerTiles)>(kIntegerTiles, cell);
+  for (const auto& cell : kMeasuredScaled) expect_near_the_best<std::size(kScaledTiles)>(kScaledTiles, cell);
+  EXPECT_EQ(std::size(kMeasuredIntegers), 11u * 5);
+  EXPECT_EQ(std::size(kMeasuredScaled), 11u * 7);
+}
+
+// The bound above is one that a plan can miss: no tile alone keeps it.
+TEST(PipelinePlan, NoTileAloneIsNearTheBest) {
+  for (size_t tile = 0; tile < std::size(kScaledTiles); ++tile) {
+    const auto misses = [&](const auto& cell) {
+      const double us = *std::max_element(cell.us[tile], cell.us[tile] + 2);
+      return us == 0 || us > kWithin * least(cell);
+    };
+    EXPECT_TRUE(std::any_of(std::begin(kMeasuredScaled), std::end(kMeasuredScaled), misses)) << tile;
+  }
+}
+
+}  // namespace
+}  // namespace awq::backend::cuda::testing
