@@ -99,7 +99,9 @@ awq_cuda_status awq_cuda_workspace_bytes(const char* version, const awq_cuda_lin
                                          size_t* bytes, awq_cuda_message* message);
 
 /* y (m, n) = x (m, k) W' + bias + correction; x and y are row-major without gaps, of `type`, m >= 1. The workspace is
- * scratch: its contents need no preparation and mean nothing afterwards; one stream at a time may use it. */
+ * scratch: its contents need no preparation, flags between blocks included, and mean nothing afterwards; one stream at
+ * a time may use it. On 9.0 and later the weights are read before the preceding kernel of the stream has ended: that
+ * one must not write them (docs/cuda.md). */
 awq_cuda_status awq_cuda_forward(const char* version, const awq_cuda_linear* w, awq_cuda_type type, int64_t m,
                                  const void* x, void* y, void* workspace, size_t workspace_bytes, void* stream,
                                  awq_cuda_message* message);
