@@ -120,7 +120,7 @@ __device__ __forceinline__ void consume_integers(const PipelineParams& p, const 
       if (lane == 0) barrier_arrive(empty + 8 * at.slot);
       at.advance(p.stages);
     }
-    finish_work<Shape>(p, epilogue, work, total, warp);
+    finish_work<Shape>(p, epilogue, work, ring, total, warp);
   }
 }
 

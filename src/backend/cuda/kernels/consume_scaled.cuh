@@ -83,7 +83,7 @@ __device__ __forceinline__ void consume_scaled(const PipelineParams& p, const Ep
     }
     wgmma_wait<0>();
     if (lane == 0) barrier_arrive(empty + 8 * previous);
-    finish_work<Shape>(p, epilogue, work, sum, warp);
+    finish_work<Shape>(p, epilogue, work, ring, sum, warp);
   }
 }
 

@@ -43,6 +43,7 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
         tensor_copy(to + Shape::kZeros, &maps.zeros, 0, g, block0, barrier, kEvictFirst);
       });
     } else if (warp == kConsumerWarps + 1 && elect_one()) {
+      prefetch_map(&maps.x);
       wait_for_previous_kernel();
       produce(p, empty, [&](int tile, int unit, int slot) {
         const uint32_t to = ring + slot * Shape::kStage;

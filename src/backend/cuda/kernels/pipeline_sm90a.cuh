@@ -71,8 +71,8 @@ struct PipelineShape {
   static constexpr int kConsumers = kConsumers_, kRowBlocks = kConsumers * kBlocks, kRows = 64 * kRowBlocks;
   static constexpr int kConsumerThreads = 128 * kConsumers, kThreads = kConsumerThreads + 128;
   // Many accumulators need more registers than all threads can have alike: the producers give theirs away.
-  static constexpr bool kMoveRegisters = kTokens * kBlocks * kConsumers >= 512;
-  static constexpr int kProducerRegisters = kConsumers == 2 ? 40 : 24, kConsumerRegisters = kConsumers == 2 ? 232 : 120;
+  static constexpr bool kMoveRegisters = kTokens * kBlocks * kConsumers >= 256;
+  static constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;  // of 168 each at launch
   static constexpr int kValues = kBlocks * kTokens / 2;   // sums a thread
   static constexpr int kXBoxes = kTokens >= 128 ? 2 : 1;  // copies a stage
   static constexpr int kXBox = kTokens * 128;             // bytes of 64 k
@@ -131,9 +131,10 @@ __device__ __forceinline__ void leave_partials(const PipelineParams& p, const fl
 }
 
 // Adds the shares of the parts after this block's, up to stage `end`, and clears their flags for the next kernel. Each
-// flag has its own thread, and the loads of several parts are in flight at once: one latency, not one a part.
+// flag has its own thread; the shares come through the ring, which is free by now, as many at a time as fit: with loads
+// into registers a latency a share, and not the bandwidth of one SM, would be the bound.
 template <class Shape, int kValues>
-__device__ __forceinline__ void add_partials(const PipelineParams& p, int end, float (&sum)[kValues]) {
+__device__ __forceinline__ void add_partials(const PipelineParams& p, int end, uint32_t ring, float (&sum)[kValues]) {
   const int first = Work::part() + 1;
   int count = 0;
   while (Work::bound(p, first + count) < end) ++count;
@@ -145,33 +146,37 @@ __device__ __forceinline__ void add_partials(const PipelineParams& p, int end, f
     p.flags[first + i] = 0;
   }
   consumers_sync(Shape::kConsumerThreads);
-  constexpr int kVectors = kValues / 4, kAhead = kVectors >= 8 ? 1 : 8 / kVectors;
-  for (int done = 0; done < count; done += kAhead) {
-    float4 v[kAhead][kVectors];
+  constexpr int kVectors = kValues / 4, kStep = 16 * Shape::kConsumerThreads, kShare = kVectors * kStep;
+  const uint32_t slot = ring + threadIdx.x * 16;  // a thread reads what it copied itself
+  const int batch = p.stages * Shape::kStage / kShare;
+  for (int done = 0; done < count; done += batch) {
+    const int now = min(batch, count - done);
+    for (int a = 0; a < now; ++a)
 #pragma unroll
-    for (int a = 0; a < kAhead; ++a)
-      if (done + a < count)
+      for (int i = 0; i < kVectors; ++i)
+        copy16(slot + a * kShare + i * kStep, partials_of<Shape>(p, first + done + a) + i * Shape::kConsumerThreads,
+               16);
+    copy_commit();
+    copy_wait<0>();
+    for (int a = 0; a < now; ++a)
 #pragma unroll
-        for (int i = 0; i < kVectors; ++i)
-          v[a][i] = __ldcg(partials_of<Shape>(p, first + done + a) + i * Shape::kConsumerThreads);
+      for (int i = 0; i < kVectors; ++i) {
+        uint32_t v[4];
+        load_shared16(v, slot + a * kShare + i * kStep);
 #pragma unroll
-    for (int a = 0; a < kAhead; ++a)
-      if (done + a < count)
-#pragma unroll
-        for (int i = 0; i < kVectors; ++i)
-          sum[4 * i] += v[a][i].x, sum[4 * i + 1] += v[a][i].y, sum[4 * i + 2] += v[a][i].z,
-              sum[4 * i + 3] += v[a][i].w;
+        for (int e = 0; e < 4; ++e) sum[4 * i + e] += __uint_as_float(v[e]);
+      }
   }
 }
 
 // The sums of a work are complete: stored, left for the tile's owner, or completed with what others left.
 template <class Shape, class T, int kValues>
 __device__ __forceinline__ void finish_work(const PipelineParams& p, const Epilogue<T>& epilogue, const Work& work,
-                                            float (&sum)[Shape::kBlocks][kValues], int warp) {
+                                            uint32_t ring, float (&sum)[Shape::kBlocks][kValues], int warp) {
   auto& sums = reinterpret_cast<float(&)[Shape::kValues]>(sum);
   wait_for_previous_kernel();  // y may be the previous kernel's input, and the workspace its own
   if (work.first > 0) return leave_partials<Shape>(p, sums);
-  if (work.count < p.chunks / 2) add_partials<Shape>(p, (work.tile + 1) * (p.chunks / 2), sums);
+  if (work.count < p.chunks / 2) add_partials<Shape>(p, (work.tile + 1) * (p.chunks / 2), ring, sums);
   const int token0 = work.tile % p.token_blocks * Shape::kTokens;
   const int block0 = work.tile / p.token_blocks * Shape::kRowBlocks + warp / 4 * Shape::kBlocks;
 #pragma unroll

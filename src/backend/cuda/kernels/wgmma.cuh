@@ -164,6 +164,11 @@ __device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity) 
 // L2 eviction policies, as createpolicy would make them: weights are read once, x by every block.
 constexpr uint64_t kEvictFirst = 0x12f0000000000000ull, kEvictLast = 0x14f0000000000000ull;
 
+// Fetches a tensor map ahead of its first use, which would wait for it otherwise.
+__device__ __forceinline__ void prefetch_map(const CUtensorMap* map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+}
+
 // The box of the tensor map that starts at coordinates (a, b, c), innermost first; outside the tensor it reads zeros.
 __device__ __forceinline__ void tensor_copy(uint32_t to, const CUtensorMap* map, int a, int b, int c, uint32_t barrier,
                                             uint64_t policy) {
