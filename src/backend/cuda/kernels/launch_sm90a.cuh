@@ -1,8 +1,9 @@
 // Launchers of the Hopper kernel: few tokens (gemv) and many (gemm), one instance a tile, group and type.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <iterator>
-#include <span>
+#include <type_traits>
 
 #include "backend/cuda/kernels/kernel_sm90a.cuh"
 #include "backend/cuda/kernels/launch_kernel.h"
@@ -30,14 +31,15 @@ cudaError_t launch_pipeline(const LinearArgs& a, const PipelinePlan& plan, int s
   p.flags = static_cast<uint64_t*>(a.workspace);
   p.partials = reinterpret_cast<float4*>(static_cast<unsigned char*>(a.workspace) + kFlagBytes);
   return launch_kernel(w4a16_sm90a<T, Shape>, dim3(static_cast<unsigned>(plan.grid)), Shape::kThreads,
-                       size_t(Shape::smem(stages)), a.stream, true, p, maps, make_epilogue<T>(a));
+                       std::max(size_t(Shape::smem(stages)), plan.least_smem), a.stream, true, p, maps, make_epilogue<T>(a));
 }
 
 template <auto& kTiles, bool kFold, class T, int kGroups, size_t kIndex = 0>
 cudaError_t launch_tile(const LinearArgs& a, const PipelinePlan& plan) {
   constexpr PipelineTile kTile = kTiles[kIndex];
-  if (plan.tile == int(kIndex))
-    return launch_pipeline<T, PipelineShape<kTile.tokens, 2, kTile.blocks, kGroups, kFold>>(a, plan, kTile.stages);
+  if constexpr (fits(kTile, !std::is_same_v<T, __half>, kGroups))
+    if (plan.tile == int(kIndex))
+      return launch_pipeline<T, PipelineShape<kTile.tokens, 2, kTile.blocks, kGroups, kFold>>(a, plan, kTile.stages);
   if constexpr (kIndex + 1 < std::size(kTiles)) return launch_tile<kTiles, kFold, T, kGroups, kIndex + 1>(a, plan);
   return cudaErrorInvalidValue;
 }
@@ -45,10 +47,11 @@ cudaError_t launch_tile(const LinearArgs& a, const PipelinePlan& plan) {
 // kGroups: groups in a stage of 128 k.
 template <auto& kTiles, bool kFold, class T>
 cudaError_t launch_groups(const LinearArgs& a, const PipelinePlan& plan) {
-  const bool whole = a.layout.group >= kPadK || a.layout.group == a.layout.k;
-  if (whole) return launch_tile<kTiles, kFold, T, 1>(a, plan);
-  if (a.layout.group == 64) return launch_tile<kTiles, kFold, T, 2>(a, plan);
-  return launch_tile<kTiles, kFold, T, 4>(a, plan);
+  switch (groups_of_stage(a.layout)) {
+    case 1: return launch_tile<kTiles, kFold, T, 1>(a, plan);
+    case 2: return launch_tile<kTiles, kFold, T, 2>(a, plan);
+    default: return launch_tile<kTiles, kFold, T, 4>(a, plan);
+  }
 }
 
 }  // namespace awq::backend::cuda

@@ -8,7 +8,7 @@ namespace {
 
 template <auto& kTiles, auto& kF16, auto& kBf16>
 cudaError_t launch(const LinearArgs& a, const Gpu& gpu) {
-  const PipelinePlan plan = plan_pipeline(kTiles, a.layout, a.m, gpu);
+  const PipelinePlan plan = plan_launch(kTiles, a, gpu);
   return a.bf16 ? kBf16(a, plan) : kF16(a, plan);
 }
 

@@ -9,13 +9,16 @@ namespace {
 // (tests/backend/cuda/gpu/measured_tiles.h).
 constexpr double kLaunchUs = 2.5;    // first loads, last stores
 constexpr double kSplitUs = 1.0;     // partial tiles: more, and less alike in L2
-constexpr double kWideSplit = 1.06;  // the same from 128 tokens on, as a factor
+constexpr double kWideSplit = 1.06;  // the same for 128 tokens, as a factor; 256 load less x
+constexpr double kWidestSplit = 1.03;
 constexpr double kReadTBs = 4.2;     // what the memory gives to a kernel of this kind
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Adding up one more block's share of a tile: latency, and 512 bytes for every token and row block.
 double share_us(const PipelineTile& t) { return .2 + .0066 * t.tokens * t.blocks; }
+
+double split_factor(const PipelineTile& t) { return t.tokens >= 256 ? kWidestSplit : t.tokens >= 128 ? kWideSplit : 1; }
 
 // A stage while `active` blocks share the memory.
 double stage_us(const PipelineTile& t, const TileLayout& layout, int64_t active) {
@@ -43,9 +46,15 @@ PipelinePlan plan_pipeline(std::span<const PipelineTile> tiles, const TileLayout
     if (count % sms != 0)
       consider({static_cast<int>(i), true, static_cast<int>(blocks),
                 kLaunchUs + kSplitUs + shares * share_us(t) +
-                    mine * stage_us(t, layout, blocks) * (t.tokens >= 128 ? kWideSplit : 1)});
+                    mine * stage_us(t, layout, blocks) * split_factor(t)});
   }
+  if (best.grid < gpu.sms) best.least_smem = static_cast<size_t>(gpu.smem_per_block) / 2 + 1024;
   return best;
+}
+
+PipelinePlan plan_launch(std::span<const PipelineTile> tiles, const LinearArgs& a, const Gpu& gpu) {
+  while (!fits(tiles.back(), a.bf16, groups_of_stage(a.layout))) tiles = tiles.first(tiles.size() - 1);
+  return plan_pipeline(tiles, a.layout, a.m, gpu);
 }
 
 size_t pipeline_workspace(std::span<const PipelineTile> tiles, const Gpu& gpu) {

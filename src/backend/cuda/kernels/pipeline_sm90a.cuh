@@ -72,7 +72,7 @@ struct PipelineShape {
   static constexpr int kConsumerThreads = 128 * kConsumers, kThreads = kConsumerThreads + 128;
   // Many accumulators need more registers than all threads can have alike: the producers give theirs away.
   static constexpr bool kMoveRegisters = kTokens * kBlocks * kConsumers >= 256;
-  static constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;  // of 168 each at launch
+  static constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;  // of 168 each at launch
   static constexpr int kValues = kBlocks * kTokens / 2;   // sums a thread
   static constexpr int kXBoxes = kTokens >= 128 ? 2 : 1;  // copies a stage
   static constexpr int kXBox = kTokens * 128;             // bytes of 64 k
