@@ -23,6 +23,7 @@ struct LabOptions {
   uint64_t cold_bytes = 256u << 20;  // weights rotate over copies that total at least this (and twice the L2)
   double replay_us = 600;            // a graph replay lasts about this long: whole rotations of the copies
   int replays = 25;
+  int rest_ms = 100;  // pause before the replays: what ran before must not decide the clock through heat and power
   bool dependent_launch = true;  // a launch may begin while the one before it ends; false: each waits for that end
 };
 

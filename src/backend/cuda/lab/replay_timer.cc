@@ -1,7 +1,9 @@
 #include "backend/cuda/lab/replay_timer.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <thread>
 #include <vector>
 
 #include "backend/cuda/lab/sm_clock.h"
@@ -122,6 +124,7 @@ Samples ReplayTimer::time(const LaunchCopy& launch, int copies, const LabOptions
 
   const double affordable = kBudgetUs / (one * rotations);
   const int replays = static_cast<int>(std::clamp<double>(affordable, kFewestReplays, options.replays));
+  std::this_thread::sleep_for(std::chrono::milliseconds(options.rest_ms));
   Samples samples = replay(graph.get(), one < kSlowUs ? kWarmReplays : 0, replays);
   for (double& us : samples.us) us /= static_cast<double>(rotations) * copies;
   return samples;
