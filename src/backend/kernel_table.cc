@@ -65,7 +65,7 @@ bool preferred_for(const KernelTraits& row, const Problem& p, const DeviceInfo& 
   if (p.m < row.prefer_m_min || p.m > row.prefer_m_max) return false;
   bool limited = false;
   for (const KernelTraits::Crossover& c : row.crossovers) {
-    if (c.capability == 0 || c.capability != d.capability) continue;
+    if (c.capability == 0 || c.capability != d.capability || p.k % c.k_step != 0) continue;
     limited = true;
     if (p.n <= int64_t{c.n_per_unit} * d.compute_units && p.m <= c.m_max && p.k <= c.k_max) return true;
   }

@@ -31,6 +31,7 @@ struct KernelTraits {
   struct Crossover {
     int capability = 0, n_per_unit = 0;
     int64_t m_max = 0, k_max = INT64_MAX;
+    int k_step = 1;  // the quicker row's: they hold for its k alone
   };
   Crossover crossovers[2] = {};
   bool bf16 = true;          // takes bfloat16 activations

@@ -31,7 +31,8 @@ cudaError_t launch_pipeline(const LinearArgs& a, const PipelinePlan& plan, int s
   p.flags = static_cast<uint64_t*>(a.workspace);
   p.partials = reinterpret_cast<float4*>(static_cast<unsigned char*>(a.workspace) + kFlagBytes);
   return launch_kernel(w4a16_sm90a<T, Shape>, dim3(static_cast<unsigned>(plan.grid)), Shape::kThreads,
-                       std::max(size_t(Shape::smem(stages)), plan.least_smem), a.stream, true, p, maps, make_epilogue<T>(a));
+                       std::max(size_t(Shape::smem(stages)), plan.least_smem), a.stream, true, p, maps,
+                       make_epilogue<T>(a));
 }
 
 template <auto& kTiles, bool kFold, class T, int kGroups, size_t kIndex = 0>

@@ -11,7 +11,7 @@ constexpr double kLaunchUs = 2.5;    // first loads, last stores
 constexpr double kSplitUs = 1.0;     // partial tiles: more, and less alike in L2
 constexpr double kWideSplit = 1.06;  // the same for 128 tokens, as a factor; 256 load less x
 constexpr double kWidestSplit = 1.03;
-constexpr double kReadTBs = 4.2;     // what the memory gives to a kernel of this kind
+constexpr double kReadTBs = 4.2;  // what the memory gives to a kernel of this kind
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -45,8 +45,7 @@ PipelinePlan plan_pipeline(std::span<const PipelineTile> tiles, const TileLayout
     const double shares = std::max(1.0, stages / mine);
     if (count % sms != 0)
       consider({static_cast<int>(i), true, static_cast<int>(blocks),
-                kLaunchUs + kSplitUs + shares * share_us(t) +
-                    mine * stage_us(t, layout, blocks) * split_factor(t)});
+                kLaunchUs + kSplitUs + shares * share_us(t) + mine * stage_us(t, layout, blocks) * split_factor(t)});
   }
   if (best.grid < gpu.sms) best.least_smem = static_cast<size_t>(gpu.smem_per_block) / 2 + 1024;
   return best;

@@ -73,9 +73,9 @@ struct PipelineShape {
   // Many accumulators need more registers than all threads can have alike: the producers give theirs away.
   static constexpr bool kMoveRegisters = kTokens * kBlocks * kConsumers >= 256;
   static constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;  // of 168 each at launch
-  static constexpr int kValues = kBlocks * kTokens / 2;   // sums a thread
-  static constexpr int kXBoxes = kTokens >= 128 ? 2 : 1;  // copies a stage
-  static constexpr int kXBox = kTokens * 128;             // bytes of 64 k
+  static constexpr int kValues = kBlocks * kTokens / 2;                    // sums a thread
+  static constexpr int kXBoxes = kTokens >= 128 ? 2 : 1;                   // copies a stage
+  static constexpr int kXBox = kTokens * 128;                              // bytes of 64 k
   // One stage: x [2][token][64 k], weights [row block][2][2048], scales [row block][group][128], zeros [..][32].
   static constexpr int kXBytes = 2 * kXBox, kScales = kXBytes + kRowBlocks * 4096;
   static constexpr int kZeros = kScales + kRowBlocks * kGroups * 128, kBytes = kZeros + kRowBlocks * kGroups * 32;

@@ -85,10 +85,15 @@ class EveryPlan : public ::testing::TestWithParam<awq_cuda_type> {
   // Calls `check(case_of(shape), y)` with each plan's y.
   template <class CaseOf, class Check>
   void for_every_plan(const PipelineKernels& kernels, const CaseOf& case_of, const Check& check) {
-    int runs = 0;
+    int runs = 0, left_out = 0;
     for (size_t tile = 0; tile < kernels.tiles.size(); ++tile)
       for (const int group : {32, 64, 128, 576}) {
         const Case c = case_of(shape_of(kernels.tiles[tile], group));
+        const int groups = groups_of_stage({.n = c.shape.n, .k = c.shape.k, .group = static_cast<int>(c.shape.group)});
+        if (!fits(kernels.tiles[tile], GetParam() == AWQ_CUDA_BF16, groups)) {
+          ++left_out;
+          continue;
+        }
         const auto expect = check(kernels, c);
         PlannedRun planned(c, GetParam(), kernels.tiles[tile]);
         for (PipelinePlan plan : kPlans) {
@@ -99,7 +104,8 @@ class EveryPlan : public ::testing::TestWithParam<awq_cuda_type> {
           ++runs;
         }
       }
-    EXPECT_EQ(runs, std::ssize(kernels.tiles) * 4 * std::ssize(kPlans));
+    EXPECT_EQ(runs, (std::ssize(kernels.tiles) * 4 - left_out) * std::ssize(kPlans));
+    EXPECT_LE(left_out, 1);
   }
 };
 INSTANTIATE_TEST_SUITE_P(Cuda, EveryPlan, ::testing::Values(AWQ_CUDA_F16, AWQ_CUDA_BF16),
