@@ -7,10 +7,12 @@ namespace {
 
 // Fitted to 11 shapes x 12 m of one H200 (2026-11-21): the choice is within 10 % of the best tile on every one
 // (tests/backend/cuda/gpu/measured_tiles.h).
-constexpr double kLaunchUs = 2.5;    // first loads, last stores
-constexpr double kSplitUs = 1.0;     // partial tiles: more, and less alike in L2
-constexpr double kWideSplit = 1.06;  // the same for 128 tokens, as a factor; 256 load less x
-constexpr double kWidestSplit = 1.03;
+constexpr double kLaunchUs = 2.5;  // first loads, last stores
+constexpr double kSplitUs = 1.0;   // partial tiles: more, and less alike in L2
+// The same for wide tiles, as a factor. Those of 256 tokens read less x, until there are many blocks of tokens: with
+// more than two, what runs side by side is far apart in k, and the card's power limit is near (22016 x 4096, m = 2048:
+// +10 %).
+constexpr double kSplit128 = 1.06, kSplit256 = 1.03, kSplitManyTokens = 1.08;
 constexpr double kReadTBs = 4.2;  // what the memory gives to a kernel of this kind
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -18,7 +20,11 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 // Adding up one more block's share of a tile: latency, and 512 bytes for every token and row block.
 double share_us(const PipelineTile& t) { return .2 + .0066 * t.tokens * t.blocks; }
 
-double split_factor(const PipelineTile& t) { return t.tokens >= 256 ? kWidestSplit : t.tokens >= 128 ? kWideSplit : 1; }
+double split_factor(const PipelineTile& t, int64_t m) {
+  if (t.tokens < 128) return 1;
+  if (t.tokens < 256) return kSplit128;
+  return m <= 2 * t.tokens ? kSplit256 : kSplitManyTokens;
+}
 
 // A stage while `active` blocks share the memory.
 double stage_us(const PipelineTile& t, const TileLayout& layout, int64_t active) {
@@ -45,7 +51,7 @@ PipelinePlan plan_pipeline(std::span<const PipelineTile> tiles, const TileLayout
     const double shares = std::max(1.0, stages / mine);
     if (count % sms != 0)
       consider({static_cast<int>(i), true, static_cast<int>(blocks),
-                kLaunchUs + kSplitUs + shares * share_us(t) + mine * stage_us(t, layout, blocks) * split_factor(t)});
+                kLaunchUs + kSplitUs + shares * share_us(t) + mine * stage_us(t, layout, blocks) * split_factor(t, m)});
   }
   if (best.grid < gpu.sms) best.least_smem = static_cast<size_t>(gpu.smem_per_block) / 2 + 1024;
   return best;
