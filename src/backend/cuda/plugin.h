@@ -27,7 +27,7 @@ struct LabOptions {
   bool dependent_launch = true;  // a launch may begin while the one before it ends; false: each waits for that end
 };
 
-// Times and checks kernels on one device; weights, x and y are random and its own. Throws Error(kDevice, kOutOfMemory).
+// Times and checks kernels on one device; weights, x and y are random and its own. Throws Error(kDevice, kNoRoom).
 class KernelLab {
  public:
   virtual ~KernelLab() = default;

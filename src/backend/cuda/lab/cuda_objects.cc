@@ -1,5 +1,7 @@
 #include "backend/cuda/lab/cuda_objects.h"
 
+#include <fmt/format.h>
+
 #include <string>
 
 #include "awq/error.h"
@@ -14,6 +16,21 @@ void check_cuda(cudaError_t status, const char* doing) {
                                                                     cudaGetErrorString(status) + "\" (" +
                                                                     cudaGetErrorName(status) + ") while " + doing);
 }
+
+namespace {
+
+[[noreturn]] void throw_no_room(size_t bytes) {
+  cudaGetLastError();  // it does not stick: the next allocation is judged by itself
+  size_t free = 0, total = 0;
+  check_cuda(cudaMemGetInfo(&free, &total), "asking for free device memory");
+  throw Error(ErrorKind::kNoRoom,
+              fmt::format("the GPU has no room for {:.1f} GB: {:.1f} of its {:.1f} GB are free; end what else runs "
+                          "there, or give smaller --shapes or --m",
+                          static_cast<double>(bytes) * 1e-9, static_cast<double>(free) * 1e-9,
+                          static_cast<double>(total) * 1e-9));
+}
+
+}  // namespace
 
 Stream make_stream() {
   cudaStream_t stream = nullptr;
@@ -30,8 +47,9 @@ Event make_event() {
 void DeviceBuffer::reserve(size_t bytes) {
   if (bytes <= bytes_) return;
   *this = DeviceBuffer();  // free first: the old and the new block need not fit together
-  const std::string doing = "allocating " + std::to_string(bytes) + " bytes of device memory";
-  check_cuda(cudaMalloc(&data_, bytes), doing.c_str());
+  const cudaError_t status = cudaMalloc(&data_, bytes);
+  if (status == cudaErrorMemoryAllocation) throw_no_room(bytes);
+  check_cuda(status, "allocating device memory");
   bytes_ = bytes;
 }
 

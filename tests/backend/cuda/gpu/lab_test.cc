@@ -10,6 +10,7 @@
 #include "backend/cuda/gpu/device_case.h"
 #include "backend/cuda/kernel_rows.h"
 #include "backend/cuda/lab/cold_linear.h"
+#include "backend/cuda/lab/cuda_objects.h"
 #include "backend/cuda/lab/random_data.h"
 #include "backend/cuda/lab/reference.h"
 #include "backend/cuda/plugin.h"
@@ -157,6 +158,21 @@ TEST_F(Lab, TimesAreBetweenTheFloorAndReason) {
     EXPECT_GT(back_to_back.sm_mhz, 100) << row;
     EXPECT_LT(back_to_back.sm_mhz, 5000) << row;
   }
+}
+
+// A petabyte: the sentence says what there is, and the device goes on working.
+TEST_F(Lab, NoRoomOnTheGpuIsSaidAndLeavesItUsable) {
+  lab::DeviceBuffer buffer;
+  try {
+    buffer.reserve(size_t{1} << 50);
+    FAIL() << "allocated";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::kNoRoom);
+    EXPECT_NE(std::string(e.what()).find("the GPU has no room for 1125899.9 GB"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("are free"), std::string::npos) << e.what();
+  }
+  buffer.reserve(1 << 20);
+  EXPECT_NE(buffer.as(), nullptr);
 }
 
 TEST_F(Lab, AShapeThatNoKernelTakesIsAnError) {
