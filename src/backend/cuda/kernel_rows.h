@@ -44,7 +44,7 @@ inline constexpr std::array kCudaRows = {
     quick_where_small(
     cuda_row("gemv_w4a16_mma_sm80",     KernelFamily::kGemv, 80, kAnyLater, true,  8,     1,  8)),
     hopper_row(
-    cuda_row("gemv_w4a16_bulk_sm90a",   KernelFamily::kGemv, 90, 91,        true,  16,    1,  16)),
+    cuda_row("gemv_w4a16_bulk_sm90a",   KernelFamily::kGemv, 90, 91,        true,  kAnyM, 1,  16)),
     hopper_row(
     cuda_row("gemm_w4a16_wgmma_sm90a",  KernelFamily::kGemm, 90, 91,        true,  kAnyM, 1,  kAnyM)),
     cuda_row("gemm_w4a16_mma_sm80",     KernelFamily::kGemm, 80, kAnyLater, true,  kAnyM, 1,  kAnyM),
