@@ -9,10 +9,9 @@ namespace {
 // (tests/backend/cuda/gpu/measured_tiles.h).
 constexpr double kLaunchUs = 2.5;  // first loads, last stores
 constexpr double kSplitUs = 1.0;   // partial tiles: more, and less alike in L2
-// The same for wide tiles, as a factor. Those of 256 tokens read less x, until there are many blocks of tokens: with
-// more than two, what runs side by side is far apart in k, and the card's power limit is near (22016 x 4096, m = 2048:
-// +10 %).
-constexpr double kSplit128 = 1.06, kSplit256 = 1.03, kSplitManyTokens = 1.08;
+// The same for wide tiles, as a factor. Those of 256 tokens read less x, while there are no more than two blocks of
+// tokens: beyond, whole tiles of 128 were quicker under sustained load (22016 x 4096, m = 2048: 10 % and more).
+constexpr double kWideSplit = 1.06, kTwoBlocksOf256 = 1.03;
 constexpr double kReadTBs = 4.2;  // what the memory gives to a kernel of this kind
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -22,8 +21,7 @@ double share_us(const PipelineTile& t) { return .2 + .0066 * t.tokens * t.blocks
 
 double split_factor(const PipelineTile& t, int64_t m) {
   if (t.tokens < 128) return 1;
-  if (t.tokens < 256) return kSplit128;
-  return m <= 2 * t.tokens ? kSplit256 : kSplitManyTokens;
+  return t.tokens == 256 && m <= 2 * t.tokens ? kTwoBlocksOf256 : kWideSplit;
 }
 
 // A stage while `active` blocks share the memory.

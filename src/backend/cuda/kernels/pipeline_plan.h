@@ -20,11 +20,11 @@ struct PipelineTile {
 // blocks.
 // clang-format off
 inline constexpr PipelineTile kIntegerTiles[] = {  // consume_integers.cuh
-    {8, 1, 6, .325}, {8, 2, 4, .47}, {16, 1, 4, .47}, {16, 2, 4, .646},
+    {8, 1, 4, .325}, {8, 2, 4, .47}, {16, 1, 4, .47}, {16, 2, 4, .646},
 };
 inline constexpr PipelineTile kScaledTiles[] = {  // consume_scaled.cuh
     {32, 1, 4, .47}, {32, 2, 4, .786}, {64, 1, 4, .575}, {64, 2, 4, 1.0},
-    {128, 1, 4, .775}, {128, 2, 4, 1.385}, {256, 1, 3, 1.41},
+    {128, 1, 4, .83}, {128, 2, 4, 1.385}, {256, 1, 3, 1.41},
 };
 // clang-format on
 
