@@ -9,7 +9,6 @@ namespace {
 
 template <class T, class Shape, int kGroups>
 cudaError_t launch_shape(const LinearArgs& a, const Gpu& gpu) {
-  const int64_t units = a.layout.group >= kPadK ? a.layout.group / kPadK : 1;
   GemvParams p{};
   p.qweight = static_cast<const uint4*>(a.qweight);
   p.scales = static_cast<const uint32_t*>(a.scales);
@@ -18,7 +17,7 @@ cudaError_t launch_shape(const LinearArgs& a, const Gpu& gpu) {
   p.k = static_cast<int>(a.layout.k);
   p.chunks = static_cast<int>(a.layout.chunks());
   p.groups = static_cast<int>(a.layout.groups());
-  p.unit_to_group = static_cast<uint32_t>(((uint64_t{1} << 31) + units - 1) / units);
+  p.unit_to_group = unit_to_group(a.layout);
   const dim3 grid(static_cast<unsigned>(a.layout.row_tiles() / Shape::kTiles));
   return launch_kernel(gemv_w4a16_mma<T, Shape, kGroups>, grid, Shape::kThreads, Shape::smem(p.m), a.stream,
                        gpu.capability >= 90, p, make_epilogue<T>(a));

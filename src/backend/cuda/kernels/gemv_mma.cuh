@@ -18,6 +18,7 @@
 // Measured on one H200: 4.06 us on 4096 x 4096 (m = 1), best of all kernels while every block runs at once (n / 32 up
 // to the SMs, twice that with blocks of 8 warps); larger matrices stream better through pipeline_sm90a.cuh.
 #pragma once
+#include "backend/cuda/kernels/chunk_groups.cuh"
 #include "backend/cuda/kernels/epilogue.cuh"
 #include "backend/cuda/kernels/fragments.cuh"
 #include "backend/cuda/linear_launch.h"
@@ -31,7 +32,7 @@ struct GemvParams {
   int m, k;
   int chunks;              // of 64 k, padded
   int groups;              // stored a row
-  uint32_t unit_to_group;  // 2^31 / (group / 128), rounded up; 2^31 for groups below 128
+  uint32_t unit_to_group;  // chunk_groups.cuh
 };
 
 constexpr int kUnitK = 128;
@@ -56,8 +57,7 @@ struct Unit {
 
   __device__ __forceinline__ void load(const GemvParams& p, int row_tile, int unit, int lane) {
     const int64_t tile = (int64_t(row_tile / 4) * p.chunks + 2 * unit) * 4 + row_tile % 4;
-    const int g =
-        kGroups > 1 ? unit * kGroups : min(static_cast<int>(__umulhi(2 * unit, p.unit_to_group)), p.groups - 1);
+    const int g = first_group_of<kGroups>(unit, p.unit_to_group, p.groups);
     const int64_t scale_tile = (int64_t(row_tile / 4) * p.groups + g) * 4 + row_tile % 4;
 #pragma unroll
     for (int i = 0; i < kTiles; ++i) {

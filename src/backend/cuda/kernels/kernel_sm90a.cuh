@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
       produce(p, empty, [&](int tile, int unit, int slot) {
         const uint32_t to = ring + slot * Shape::kStage, barrier = full + 8 * slot;
         const int block0 = tile / p.token_blocks * Shape::kRowBlocks;
-        const int g = kGroups > 1 ? unit * kGroups : min(int(__umulhi(2 * unit, p.unit_to_group)), p.groups - 1);
+        const int g = first_group_of<kGroups>(unit, p.unit_to_group, p.groups);
         barrier_expect(barrier, Shape::kBytes);
         tensor_copy(to + Shape::kXBytes, &maps.qweight, 0, 2 * unit, block0, barrier, kEvictFirst);
         tensor_copy(to + Shape::kScales, &maps.scales, 0, g, block0, barrier, kEvictFirst);

@@ -19,14 +19,13 @@ cudaError_t launch_pipeline(const LinearArgs& a, const PipelinePlan& plan, int s
       e != cudaSuccess)
     return e;
   const int64_t token_blocks = (a.m + Shape::kTokens - 1) / Shape::kTokens;
-  const int64_t units = a.layout.group >= kPadK ? a.layout.group / kPadK : 1;
   PipelineParams p{};
   p.token_blocks = static_cast<int>(token_blocks);
   p.tiles = static_cast<int>((a.layout.n + Shape::kRows - 1) / Shape::kRows * token_blocks);
   p.split = plan.split;
   p.chunks = static_cast<int>(a.layout.chunks());
   p.groups = static_cast<int>(a.layout.groups());
-  p.unit_to_group = static_cast<uint32_t>(((uint64_t{1} << 31) + units - 1) / units);
+  p.unit_to_group = unit_to_group(a.layout);
   p.stages = stages;
   p.flags = static_cast<uint64_t*>(a.workspace);
   p.partials = reinterpret_cast<float4*>(static_cast<unsigned char*>(a.workspace) + kFlagBytes);

@@ -18,6 +18,7 @@
 // warpgroups, so that one dequantizes while the other multiplies; four producer warps; four consumer warpgroups with
 // one row block each.
 #pragma once
+#include "backend/cuda/kernels/chunk_groups.cuh"
 #include "backend/cuda/kernels/epilogue.cuh"
 #include "backend/cuda/kernels/fragments.cuh"
 #include "backend/cuda/kernels/tensor_maps.h"
@@ -30,7 +31,7 @@ struct PipelineParams {
   bool split;              // stream-k; else whole tiles, tile i * grid + block
   int chunks;              // of 64 k, padded
   int groups;              // stored a row
-  uint32_t unit_to_group;  // 2^31 / (group / 128), rounded up; 2^31 for groups below 128
+  uint32_t unit_to_group;  // chunk_groups.cuh
   int stages;              // ring length
   float4* partials;        // (grid, values / 4, threads): sums of a tile that another block owns
   uint64_t* flags;         // (grid): kReady when partials are there
