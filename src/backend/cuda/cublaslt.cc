@@ -1,7 +1,6 @@
 #include "backend/cuda/cublaslt.h"
 
 #include <cublasLt.h>
-#include <dlfcn.h>
 #include <fmt/format.h>
 
 #include <array>
@@ -9,13 +8,14 @@
 #include <mutex>
 #include <vector>
 
+#include "backend/cuda/cublas_library.h"
 #include "backend/cuda/failure.h"
 
 namespace awq::backend::cuda {
 namespace {
 
 struct Api {
-  std::string why_not;
+  CublasLibrary library{"libcublasLt"};
   decltype(cublasLtCreate)* create = nullptr;
   decltype(cublasLtMatmul)* matmul = nullptr;
   decltype(cublasLtMatmulAlgoGetHeuristic)* heuristic = nullptr;
@@ -29,32 +29,17 @@ struct Api {
   decltype(cublasLtMatmulPreferenceSetAttribute)* preference_set = nullptr;
 
   Api() {
-    // Of the version this was compiled with: another major version may lay out its structures differently.
-    const std::string file = fmt::format("libcublasLt.so.{}", CUBLAS_VER_MAJOR);
-    void* library =
-        dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);  // stays open: its threads and ours may end in any order
-    if (library == nullptr) {
-      why_not = fmt::format("cannot open {} ({}): install cuBLAS {} or name its folder in LD_LIBRARY_PATH", file,
-                            dlerror(), CUBLAS_VER_MAJOR);
-      return;
-    }
-    load(library, create, "cublasLtCreate");
-    load(library, matmul, "cublasLtMatmul");
-    load(library, heuristic, "cublasLtMatmulAlgoGetHeuristic");
-    load(library, desc_create, "cublasLtMatmulDescCreate");
-    load(library, desc_destroy, "cublasLtMatmulDescDestroy");
-    load(library, desc_set, "cublasLtMatmulDescSetAttribute");
-    load(library, layout_create, "cublasLtMatrixLayoutCreate");
-    load(library, layout_destroy, "cublasLtMatrixLayoutDestroy");
-    load(library, preference_create, "cublasLtMatmulPreferenceCreate");
-    load(library, preference_destroy, "cublasLtMatmulPreferenceDestroy");
-    load(library, preference_set, "cublasLtMatmulPreferenceSetAttribute");
-  }
-
-  template <class Function>
-  void load(void* library, Function*& function, const char* symbol) {
-    function = reinterpret_cast<Function*>(dlsym(library, symbol));
-    if (function == nullptr) why_not = fmt::format("cuBLASLt has no {}: its file is damaged or not cuBLASLt", symbol);
+    library.load(create, "cublasLtCreate");
+    library.load(matmul, "cublasLtMatmul");
+    library.load(heuristic, "cublasLtMatmulAlgoGetHeuristic");
+    library.load(desc_create, "cublasLtMatmulDescCreate");
+    library.load(desc_destroy, "cublasLtMatmulDescDestroy");
+    library.load(desc_set, "cublasLtMatmulDescSetAttribute");
+    library.load(layout_create, "cublasLtMatrixLayoutCreate");
+    library.load(layout_destroy, "cublasLtMatrixLayoutDestroy");
+    library.load(preference_create, "cublasLtMatmulPreferenceCreate");
+    library.load(preference_destroy, "cublasLtMatmulPreferenceDestroy");
+    library.load(preference_set, "cublasLtMatmulPreferenceSetAttribute");
   }
 };
 
@@ -148,8 +133,8 @@ struct Description {
 }  // namespace
 
 const std::string& why_no_cublaslt() {
-  if (api().why_not.empty()) handle_of_current_device();
-  return api().why_not;
+  if (api().library.why_not().empty()) handle_of_current_device();
+  return api().library.why_not();
 }
 
 int count_algorithms(const DenseProduct& p, int most) {

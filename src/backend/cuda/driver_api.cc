@@ -1,22 +1,17 @@
 #include "backend/cuda/driver_api.h"
 
-#include <dlfcn.h>
 #include <fmt/format.h>
 
 #include <fstream>
 #include <iterator>
 #include <sstream>
 
+#include "backend/cuda/shared_library.h"
+
 namespace awq::backend::cuda {
 namespace {
 
 constexpr int kReleaseCapacity = 80;  // NVML_SYSTEM_DRIVER_VERSION_BUFFER_SIZE
-
-template <class Function>
-bool load(void* library, const char* symbol, Function& function) {
-  function = reinterpret_cast<Function>(dlsym(library, symbol));
-  return function != nullptr;
-}
 
 std::string why_not_opened(const std::string& library) {
   const char* said = dlerror();
@@ -31,16 +26,16 @@ std::string why_not_opened(const std::string& library) {
 
 // Name of the first function that `library` lacks, or null.
 const char* load_all(void* library, DriverApi& api) {
-  if (!load(library, "cuInit", api.init)) return "cuInit";
-  if (!load(library, "cuDriverGetVersion", api.driver_version)) return "cuDriverGetVersion";
-  if (!load(library, "cuDeviceGetCount", api.device_count)) return "cuDeviceGetCount";
-  if (!load(library, "cuDeviceGet", api.device)) return "cuDeviceGet";
-  if (!load(library, "cuDeviceGetName", api.name)) return "cuDeviceGetName";
-  if (!load(library, "cuDeviceGetAttribute", api.attribute)) return "cuDeviceGetAttribute";
-  load(library, "cuDeviceTotalMem_v2", api.total_memory);
-  load(library, "cuGetErrorString", api.error_string);
+  if (!load_symbol(library, "cuInit", api.init)) return "cuInit";
+  if (!load_symbol(library, "cuDriverGetVersion", api.driver_version)) return "cuDriverGetVersion";
+  if (!load_symbol(library, "cuDeviceGetCount", api.device_count)) return "cuDeviceGetCount";
+  if (!load_symbol(library, "cuDeviceGet", api.device)) return "cuDeviceGet";
+  if (!load_symbol(library, "cuDeviceGetName", api.name)) return "cuDeviceGetName";
+  if (!load_symbol(library, "cuDeviceGetAttribute", api.attribute)) return "cuDeviceGetAttribute";
+  load_symbol(library, "cuDeviceTotalMem_v2", api.total_memory);
+  load_symbol(library, "cuGetErrorString", api.error_string);
   // The second version tells the slices of a card apart; drivers before CUDA 11.4 lack it.
-  if (!load(library, "cuDeviceGetUuid_v2", api.uuid)) load(library, "cuDeviceGetUuid", api.uuid);
+  if (!load_symbol(library, "cuDeviceGetUuid_v2", api.uuid)) load_symbol(library, "cuDeviceGetUuid", api.uuid);
   return nullptr;
 }
 
@@ -60,8 +55,8 @@ std::string release_from_nvml(const std::string& nvml) {
   int (*start)() = nullptr;
   int (*stop)() = nullptr;
   int (*version)(char*, unsigned) = nullptr;
-  if (!load(library, "nvmlInit_v2", start) || !load(library, "nvmlShutdown", stop) ||
-      !load(library, "nvmlSystemGetDriverVersion", version) || start() != 0)
+  if (!load_symbol(library, "nvmlInit_v2", start) || !load_symbol(library, "nvmlShutdown", stop) ||
+      !load_symbol(library, "nvmlSystemGetDriverVersion", version) || start() != 0)
     return {};
   char text[kReleaseCapacity + 1] = {};  // one more, so that it ends whatever the library writes
   const bool told = version(text, kReleaseCapacity) == 0;

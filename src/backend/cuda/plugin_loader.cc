@@ -1,6 +1,5 @@
 #include "backend/cuda/plugin_loader.h"
 
-#include <dlfcn.h>
 #include <fmt/format.h>
 #include <sys/auxv.h>
 
@@ -8,6 +7,7 @@
 #include <string>
 
 #include "awq/error.h"
+#include "backend/cuda/shared_library.h"
 
 namespace awq::backend::cuda {
 namespace {
@@ -29,18 +29,14 @@ bool is_there(const fs::path& path) {
   return fs::exists(path, unreadable);
 }
 
-void* symbol(void* library, const fs::path& file, const char* name) {
-  void* address = dlsym(library, name);
-  if (address == nullptr)
+template <class Function>
+Function function(void* library, const fs::path& file, const char* name) {
+  Function found = nullptr;
+  if (!load_symbol(library, name, found))
     throw device_error(
         fmt::format("{} is not the CUDA plugin of awq: it has no {}; install the {} of this program's build",
                     file.string(), name, kFileName));
-  return address;
-}
-
-template <class Function>
-Function function(void* library, const fs::path& file, const char* name) {
-  return reinterpret_cast<Function>(symbol(library, file, name));
+  return found;
 }
 
 // The interface is C++: two builds may disagree about it without any loader noticing.

@@ -1,11 +1,11 @@
 #include "backend/cuda/lab/fp16_gemm.h"
 
 #include <cublas_v2.h>
-#include <dlfcn.h>
 
 #include <string>
 
 #include "awq/error.h"
+#include "backend/cuda/cublas_library.h"
 #include "backend/cuda/cublaslt.h"
 #include "backend/cuda/failure.h"
 
@@ -34,7 +34,7 @@ using GemmEx = cublasStatus_t(cublasHandle_t, cublasOperation_t, cublasOperation
                               const void*, cudaDataType, int, const void*, cudaDataType, int, const void*, void*,
                               cudaDataType, int, cublasComputeType_t, cublasGemmAlgo_t);
 
-// libcublas, which cuBLASLt's functions are not in. Opened by every lab and never closed: its threads may outlive us.
+// libcublas, which cuBLASLt's functions are not in.
 struct CublasApi {
   decltype(cublasCreate_v2)* create;
   decltype(cublasDestroy_v2)* destroy;
@@ -43,21 +43,13 @@ struct CublasApi {
   GemmEx* gemm;
 
   CublasApi() {
-    const std::string file = "libcublas.so." + std::to_string(CUBLAS_VER_MAJOR);
-    void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (!library)
-      throw Error(ErrorKind::kDevice, std::string("cannot open ") + dlerror() + "; install cuBLAS " +
-                                          std::to_string(CUBLAS_VER_MAJOR) + " or name its folder in LD_LIBRARY_PATH");
-    load(library, create, "cublasCreate_v2");
-    load(library, destroy, "cublasDestroy_v2");
-    load(library, set_stream, "cublasSetStream_v2");
-    load(library, set_workspace, "cublasSetWorkspace_v2");
-    load(library, gemm, "cublasGemmEx");
-  }
-  template <class Function>
-  static void load(void* library, Function*& function, const char* symbol) {
-    function = reinterpret_cast<Function*>(dlsym(library, symbol));
-    if (!function) throw Error(ErrorKind::kDevice, std::string("libcublas has no ") + symbol);
+    CublasLibrary library("libcublas");
+    library.load(create, "cublasCreate_v2");
+    library.load(destroy, "cublasDestroy_v2");
+    library.load(set_stream, "cublasSetStream_v2");
+    library.load(set_workspace, "cublasSetWorkspace_v2");
+    library.load(gemm, "cublasGemmEx");
+    if (!library.why_not().empty()) throw Error(ErrorKind::kDevice, library.why_not());
   }
 };
 
