@@ -25,6 +25,7 @@ struct SamplingOptions {
   float top_p = 1;        // 1 = off
   uint64_t seed = 42;
   bool stop_at_eos = true;
+  std::function<void(int32_t)> on_token = {};  // called with each new token, before its text
 };
 
 struct GenerateTiming {
@@ -33,7 +34,8 @@ struct GenerateTiming {
   std::vector<double> token_seconds;  // one per further token
 };
 
-// One call at a time: generate(), logits() and evaluate() share the model's working memory.
+// May be used from several threads: generate(), logits() and evaluate() share the model's working memory, so a call
+// waits until the one before it has returned. What they call back (on_text, progress) must not call them again.
 class Model {
  public:
   // `model`: folder, or org/name in the local Hugging Face cache.

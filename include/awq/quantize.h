@@ -14,6 +14,9 @@ namespace awq {
 struct CalibrationSource {
   std::string path;  // .txt, .jsonl[.gz|.zst], a folder of those, "-" for stdin, "" for the built-in sample
   std::string text_column = "text";  // for .jsonl
+  // Instead of `path`, what is in memory already:
+  std::vector<std::string> documents = {};
+  std::vector<std::vector<int32_t>> tokens = {};  // documents that are encoded already, joined like texts
 };
 
 struct QuantizeProgress {

@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "awq/error.h"
 #include "core/hash.h"
 #include "io/corpus.h"
+#include "io/tokenizer/tokenizer.h"
 
 namespace awq::quant {
 namespace {
@@ -16,7 +18,18 @@ namespace {
 constexpr size_t kBytesPerToken = 32;
 
 std::string name_of(const CalibrationSource& source) {
+  if (!source.tokens.empty()) return fmt::format("the list of {} token lists", source.tokens.size());
+  if (!source.documents.empty()) return fmt::format("the list of {} texts", source.documents.size());
   return source.path.empty() ? "the built-in sample" : source.path == "-" ? "standard input" : "'" + source.path + "'";
+}
+
+std::vector<int32_t> joined(const std::vector<std::vector<int32_t>>& documents, size_t tokens_wanted) {
+  std::vector<int32_t> ids;
+  for (const std::vector<int32_t>& document : documents) {
+    ids.insert(ids.end(), document.begin(), document.end());
+    if (ids.size() >= tokens_wanted) break;
+  }
+  return ids;
 }
 
 std::vector<int32_t> encode_source(const io::Tokenizer& tokenizer, const CalibrationSource& source,
@@ -24,7 +37,7 @@ std::vector<int32_t> encode_source(const io::Tokenizer& tokenizer, const Calibra
   const size_t limit = std::max<size_t>(size_t{64} << 20, tokens_wanted * kBytesPerToken);
   std::vector<int32_t> ids;
   bool any_text = false;
-  for (const std::string& document : io::read_documents(source, limit)) {
+  for (const std::string& document : source.documents.empty() ? io::read_documents(source, limit) : source.documents) {
     any_text |= !document.empty();
     const std::vector<int32_t> more = tokenizer.encode(document, false);
     ids.insert(ids.end(), more.begin(), more.end());
@@ -45,15 +58,19 @@ void check_ids(const std::vector<int32_t>& ids, int64_t vocab) {
 
 }  // namespace
 
-CalibrationTokens load_calibration(const io::Tokenizer& tokenizer, const QuantizeOptions& options, int64_t vocab) {
+CalibrationTokens load_calibration(const std::filesystem::path& folder, const QuantizeOptions& options, int64_t vocab) {
   std::vector<CalibrationSource> sources = options.calib;
   if (sources.empty()) sources.push_back({"", "text"});
   CalibrationTokens out;
   out.window = options.seqlen;
+  std::optional<io::Tokenizer> tokenizer;  // not read where every source has its tokens
   const int64_t share = (options.samples + std::ssize(sources) - 1) / std::ssize(sources);
   std::vector<std::vector<int32_t>> streams;
   for (const CalibrationSource& source : sources) {
-    streams.push_back(encode_source(tokenizer, source, static_cast<size_t>(share * out.window)));
+    const auto wanted = static_cast<size_t>(share * out.window);
+    if (source.tokens.empty() && !tokenizer) tokenizer = io::Tokenizer::load(folder);
+    streams.push_back(source.tokens.empty() ? encode_source(*tokenizer, source, wanted)
+                                            : joined(source.tokens, wanted));
     const int64_t have = std::ssize(streams.back()) / out.window;
     check_ids(streams.back(), vocab);
     if (have == 0)

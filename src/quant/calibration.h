@@ -1,11 +1,11 @@
 // From text to the token windows that calibration runs on.
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "awq/quantize.h"
-#include "io/tokenizer/tokenizer.h"
 
 namespace awq::quant {
 
@@ -17,8 +17,8 @@ struct CalibrationTokens {
 };
 
 // Documents are encoded without special tokens, joined and cut into windows of `seqlen`; the first ones are used,
-// several sources in turn. Error(kBadInput) with counts when a source has no text or too little for one window, or when
-// a token id is not below `vocab` (the tokenizer of another model).
-CalibrationTokens load_calibration(const io::Tokenizer&, const QuantizeOptions&, int64_t vocab);
+// several sources in turn. `folder` holds the tokenizer. Error(kBadInput) with counts when a source has no text or too
+// little for one window, or when a token id is not below `vocab` (the tokenizer of another model).
+CalibrationTokens load_calibration(const std::filesystem::path& folder, const QuantizeOptions&, int64_t vocab);
 
 }  // namespace awq::quant

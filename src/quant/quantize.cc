@@ -15,7 +15,6 @@
 #include "format/registry.h"
 #include "io/checkpoint.h"
 #include "io/output_folder.h"
-#include "io/tokenizer/tokenizer.h"
 #include "model/architectures.h"
 #include "quant/assemble.h"
 #include "quant/block.h"
@@ -101,9 +100,8 @@ class Job {
     }
     io::OutputFolder output(options_.out, checkpoint_.folder(), options_.force);
     check_room(plan_, options_, fs::absolute(options_.out).parent_path());
-    const io::Tokenizer tokenizer = io::Tokenizer::load(checkpoint_.folder());
     tell("reading calibration text", 0);
-    tokens_ = load_calibration(tokenizer, options_, config_.vocab);
+    tokens_ = load_calibration(checkpoint_.folder(), options_, config_.vocab);
     report_.warnings.insert(report_.warnings.end(), tokens_.warnings.begin(), tokens_.warnings.end());
     report_.tokens = tokens_.ids.size();
     report_.data_hash = tokens_.hash;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <mutex>
 
 #include "awq/error.h"
 #include "core/thread_pool.h"
@@ -142,6 +143,13 @@ EvaluateReport evaluate(const Model& model, std::string_view text, const Evaluat
   const auto start = std::chrono::steady_clock::now();
   check(model, options, reference);
   const Windows windows = cut(model, text, options);
+  std::unique_lock<std::mutex> turn(model.impl().in_use, std::defer_lock), reference_turn;
+  if (reference == nullptr) {
+    turn.lock();
+  } else {
+    reference_turn = std::unique_lock<std::mutex>(reference->impl().in_use, std::defer_lock);
+    std::lock(turn, reference_turn);  // in either order: another thread may compare the two the other way round
+  }
   Scorer scorer(model, reference, windows);
   std::vector<run::PositionScore> scores;
   for (int64_t first = 0; first < windows.count; first += scorer.together()) {

@@ -50,6 +50,7 @@ std::vector<int32_t> Model::generate(std::span<const int32_t> prompt_ids, const 
   std::vector<float> logits(impl_->config.vocab);
   std::vector<int32_t> out;
   out.reserve(limit);
+  const std::lock_guard turn(impl_->in_use);
   executor.reset(0);
   Stopwatch watch;
   while (std::ssize(out) < limit && !asked_to_stop(stop)) {
@@ -58,6 +59,7 @@ std::vector<int32_t> Model::generate(std::span<const int32_t> prompt_ids, const 
     executor.forward({&input, 1}, {logits.data(), 1, std::ssize(logits)});
     out.push_back(sample(logits));
     const double seconds = watch.lap();
+    if (options.on_token) options.on_token(out.back());
     if (out.size() == 1)
       times.first_token_seconds = seconds;
     else

@@ -82,6 +82,7 @@ std::vector<float> Model::logits(std::span<const int32_t> ids) const {
   if (ids.empty()) return {};
   std::vector<float> out(ids.size() * impl_->config.vocab);
   const backend::SequenceInput input{.slot = 0, .tokens = ids, .all_logits = true};
+  const std::lock_guard turn(impl_->in_use);
   impl_->executor->reset(0);
   impl_->executor->forward({&input, 1}, {out.data(), std::ssize(ids), impl_->config.vocab});
   return out;

@@ -2,6 +2,7 @@
 #pragma once
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -23,6 +24,7 @@ struct Model::Impl {
   std::optional<io::Tokenizer> tokenizer_;  // a folder without tokenizer.json still gives logits
   std::unique_ptr<backend::Device> device;
   std::unique_ptr<backend::Executor> executor;
+  std::mutex in_use;  // whoever lets the executor run holds it, from reset() to the last forward()
 
   const io::Tokenizer& tokenizer() const;  // Error(kBadInput) when the folder has none
 };

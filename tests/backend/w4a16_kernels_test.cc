@@ -182,7 +182,20 @@ TEST(LinearW4A16, NamesTheKernelOfEachM) {
   EXPECT_TRUE(automatic.kernel_for(512).starts_with("gemm_w4a16_"));
   EXPECT_TRUE(gemm.kernel_for(1).starts_with("gemm_w4a16_"));
   EXPECT_TRUE(gemv.kernel_for(512).starts_with("gemv_w4a16_"));
+  EXPECT_EQ(automatic.kernel_for(1, "gemm"), gemm.kernel_for(1));
   EXPECT_THROW(LinearW4A16(c.linear, {}, "marlin"), Error);
+}
+
+TEST(LinearW4A16, RunsAnyVersionOnTheSameWeights) {
+  const Case c = exact_case({3, 32, 128, 128});
+  const LinearW4A16 automatic(c.linear, {}), gemm(c.linear, {}, "gemm");
+  ThreadPool pool(1);
+  std::vector<float> named(3 * 32), built(3 * 32);
+  const MatrixView<const float> x(c.x.data(), 3, 128);
+  automatic.forward(pool, x, {named.data(), 3, 32}, "gemm");
+  gemm.forward(pool, x, {built.data(), 3, 32});
+  EXPECT_EQ(named, built);
+  EXPECT_THROW(automatic.forward(pool, x, {named.data(), 3, 32}, "marlin"), Error);
 }
 
 TEST(LinearW4A16, ReadsLittleMoreThanFourBitsAWeight) {

@@ -14,6 +14,7 @@
 #include "format/registry.h"
 #include "format/salient.h"
 #include "io/checkpoint.h"
+#include "io/tokenizer/tokenizer.h"
 
 namespace awq {
 namespace {
@@ -71,6 +72,28 @@ class Quantize : public testing::Test {
 
   fs::path folder_;
 };
+
+TEST_F(Quantize, TakesTextsAndTokensFromMemory) {
+  const QuantizeOptions from_file = options("file");
+  QuantizeOptions from_memory = options("texts"), from_tokens = options("tokens"), mixed_up = options("mixed_up");
+  const std::string text = slurp(from_file.calib[0].path);
+  const std::vector<int32_t> ids = io::Tokenizer::load(kDemo).encode(text, false);
+  from_memory.calib = {{.path = "", .documents = {text}}};
+  from_tokens.calib = {{.path = "", .tokens = {{ids.begin(), ids.begin() + 100}, {ids.begin() + 100, ids.end()}}}};
+  mixed_up.calib = {{.path = "", .tokens = {{ids.begin() + 100, ids.end()}, {ids.begin(), ids.begin() + 100}}}};
+  quantize(from_file);
+  quantize(from_memory);
+  quantize(from_tokens);
+  quantize(mixed_up);
+  EXPECT_EQ(contents(from_memory.out), contents(from_file.out));
+  EXPECT_EQ(contents(from_tokens.out), contents(from_file.out));
+  EXPECT_NE(contents(mixed_up.out), contents(from_file.out)) << "the tokens decide";
+  from_tokens.out = folder_ / "few";
+  from_tokens.calib = {{.path = "", .tokens = {{1, 2, 3}}}};
+  expect_error(from_tokens, ErrorKind::kBadInput, "the list of 1 token lists has 3 tokens, one window needs 64");
+  from_tokens.calib = {{.path = "", .tokens = {std::vector<int32_t>(64, 4096)}}};
+  expect_error(from_tokens, ErrorKind::kBadInput, "token id 4096 but the model's vocabulary has 4096");
+}
 
 TEST_F(Quantize, WritesACheckpointEveryLoaderKnows) {
   const QuantizeOptions o = options("out");

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <thread>
 
 #include "awq/error.h"
 #include "io/file.h"
@@ -99,6 +100,27 @@ TEST(Generate, StopsWhenAsked) {
       demo().generate(demo().encode("The "), {.max_new_tokens = 500, .stop_at_eos = false}, on_text, nullptr, &stop);
   EXPECT_LT(ids.size(), 100u);
   EXPECT_TRUE(demo().generate(demo().encode("The "), {.max_new_tokens = 0}).empty());
+}
+
+TEST(Generate, TellsEachToken) {
+  std::vector<int32_t> told;
+  SamplingOptions options{.max_new_tokens = 9, .stop_at_eos = false};
+  options.on_token = [&](int32_t id) { told.push_back(id); };
+  EXPECT_EQ(demo().generate(demo().encode("The "), options), told);
+}
+
+TEST(Model, ServesSeveralThreadsAtOnce) {
+  const std::vector<std::string> prompts = {"The ", "Once upon a time", "In the beginning", "A man"};
+  const SamplingOptions options{.max_new_tokens = 12, .stop_at_eos = false};
+  std::vector<std::vector<int32_t>> alone, together(prompts.size());
+  for (const std::string& prompt : prompts) alone.push_back(demo().generate(demo().encode(prompt), options));
+  const double nll = evaluate(demo(), kText, {.window = 16}).nll;
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < prompts.size(); ++i)
+    threads.emplace_back([&, i] { together[i] = demo().generate(demo().encode(prompts[i]), options); });
+  EXPECT_EQ(evaluate(demo(), kText, {.window = 16}).nll, nll);
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(together, alone);
 }
 
 TEST(Evaluate, IsTheProtocolByHand) {

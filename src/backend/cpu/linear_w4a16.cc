@@ -37,10 +37,11 @@ struct LinearW4A16::Impl {
   std::vector<int32_t> salient;
   std::string version;
 
-  size_t row_for(int64_t m) const {
+  size_t row_for(int64_t m) const { return row_for(m, version); }
+  size_t row_for(int64_t m, std::string_view wanted) const {
     const BlockShape& shape = weights.shape();
     const Problem problem{.m = m, .n = weights.n(), .k = shape.k, .group_size = static_cast<int>(shape.group)};
-    return select_row(cpu_kernels(), problem, cpu_info(), version);
+    return select_row(cpu_kernels(), problem, cpu_info(), wanted);
   }
 
   void forward_band(ThreadPool& pool, const CpuKernelRow& row, MatrixView<const float> x, MatrixView<float> y) const {
@@ -71,12 +72,20 @@ LinearW4A16::~LinearW4A16() = default;
 int64_t LinearW4A16::n() const { return impl_->weights.n(); }
 int64_t LinearW4A16::k() const { return impl_->weights.shape().k; }
 uint64_t LinearW4A16::bytes() const { return impl_->weights.bytes(); }
-std::string LinearW4A16::kernel_for(int64_t m) const { return std::string(cpu_kernels()[impl_->row_for(m)].name); }
+std::string LinearW4A16::kernel_for(int64_t m) const { return kernel_for(m, impl_->version); }
+std::string LinearW4A16::kernel_for(int64_t m, std::string_view version) const {
+  return std::string(cpu_kernels()[impl_->row_for(m, version)].name);
+}
 
 void LinearW4A16::forward(ThreadPool& pool, MatrixView<const float> x, MatrixView<float> y) const {
+  forward(pool, x, y, impl_->version);
+}
+
+void LinearW4A16::forward(ThreadPool& pool, MatrixView<const float> x, MatrixView<float> y,
+                          std::string_view version) const {
   AWQ_ASSERT(x.cols == k() && y.cols == n() && y.rows == x.rows);
   if (x.rows == 0) return;
-  const CpuKernelRow& row = cpu_kernel_rows()[impl_->row_for(x.rows)];
+  const CpuKernelRow& row = cpu_kernel_rows()[impl_->row_for(x.rows, version)];
   for (int64_t begin = 0; begin < x.rows; begin += kBandM) {
     const int64_t count = std::min(kBandM, x.rows - begin);
     impl_->forward_band(pool, row, x.rows_from(begin, count), y.rows_from(begin, count));

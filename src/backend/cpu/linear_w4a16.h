@@ -27,8 +27,11 @@ class LinearW4A16 {
   int64_t k() const;
   uint64_t bytes() const;  // packed weights, scales, zero points, correction
   std::string kernel_for(int64_t m) const;
-  void forward(ThreadPool&, MatrixView<const float> x,
-               MatrixView<float> y) const;  // y (m, n), bias and correction included
+  std::string kernel_for(int64_t m, std::string_view version) const;
+  // y (m, n), bias and correction included.
+  void forward(ThreadPool&, MatrixView<const float> x, MatrixView<float> y) const;
+  // The same by another version than the one given at construction: the packed weights serve every kernel.
+  void forward(ThreadPool&, MatrixView<const float> x, MatrixView<float> y, std::string_view version) const;
 
  private:
   struct Impl;
