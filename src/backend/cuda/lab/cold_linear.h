@@ -5,7 +5,7 @@
 
 #include "awq/cuda.h"
 #include "awq/devices.h"
-#include "backend/cuda/lab/cuda_objects.h"
+#include "backend/cuda/cuda_objects.h"
 #include "backend/cuda/lab/reference.h"
 
 namespace awq::backend::cuda::lab {

@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "backend/cuda/lab/cuda_objects.h"
+#include "backend/cuda/cuda_objects.h"
 
 namespace awq::backend::cuda::lab {
 

@@ -1,7 +1,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-#include "backend/cuda/lab/cuda_objects.h"
+#include "backend/cuda/cuda_objects.h"
 #include "backend/cuda/lab/random_data.h"
 
 namespace awq::backend::cuda::lab {

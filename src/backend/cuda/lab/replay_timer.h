@@ -3,7 +3,7 @@
 #pragma once
 #include <functional>
 
-#include "backend/cuda/lab/cuda_objects.h"
+#include "backend/cuda/cuda_objects.h"
 #include "backend/cuda/plugin.h"
 
 namespace awq::backend::cuda::lab {

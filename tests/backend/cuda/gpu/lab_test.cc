@@ -10,7 +10,7 @@
 #include "backend/cuda/gpu/device_case.h"
 #include "backend/cuda/kernel_rows.h"
 #include "backend/cuda/lab/cold_linear.h"
-#include "backend/cuda/lab/cuda_objects.h"
+#include "backend/cuda/cuda_objects.h"
 #include "backend/cuda/lab/random_data.h"
 #include "backend/cuda/lab/reference.h"
 #include "backend/cuda/plugin.h"
@@ -162,7 +162,7 @@ TEST_F(Lab, TimesAreBetweenTheFloorAndReason) {
 
 // A petabyte: the sentence says what there is, and the device goes on working.
 TEST_F(Lab, NoRoomOnTheGpuIsSaidAndLeavesItUsable) {
-  lab::DeviceBuffer buffer;
+  DeviceBuffer buffer;
   try {
     buffer.reserve(size_t{1} << 50);
     FAIL() << "allocated";

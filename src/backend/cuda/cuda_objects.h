@@ -1,4 +1,4 @@
-// Owners of what the lab asks CUDA for, and the check that every call goes through.
+// Owners of what is asked of CUDA, and the check that every call goes through.
 #pragma once
 #include <cuda_runtime_api.h>
 
@@ -7,7 +7,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace awq::backend::cuda::lab {
+namespace awq::backend::cuda {
 
 // Throws Error(kNoRoom) when memory ran out and Error(kDevice) for any other failure; `doing` completes "while ...".
 void check_cuda(cudaError_t status, const char* doing);
@@ -28,7 +28,7 @@ using GraphExec = Owned<cudaGraphExec_t>;
 Stream make_stream();
 Event make_event();
 
-// Device memory that grows when asked to and is then used again: a run over many shapes allocates a few times only.
+// Device memory that grows when asked to and is then used again: it allocates a few times only.
 class DeviceBuffer {
  public:
   DeviceBuffer() = default;
@@ -52,4 +52,4 @@ class DeviceBuffer {
   size_t bytes_ = 0;
 };
 
-}  // namespace awq::backend::cuda::lab
+}  // namespace awq::backend::cuda

@@ -1,4 +1,4 @@
-#include "backend/cuda/lab/cuda_objects.h"
+#include "backend/cuda/cuda_objects.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 
 #include "awq/error.h"
 
-namespace awq::backend::cuda::lab {
+namespace awq::backend::cuda {
 
 void check_cuda(cudaError_t status, const char* doing) {
   if (status == cudaSuccess) return;
@@ -25,7 +25,7 @@ namespace {
   check_cuda(cudaMemGetInfo(&free, &total), "asking for free device memory");
   throw Error(ErrorKind::kNoRoom,
               fmt::format("the GPU has no room for {:.1f} GB: {:.1f} of its {:.1f} GB are free; end what else runs "
-                          "there, or give smaller --shapes or --m",
+                          "there, or ask for less",
                           static_cast<double>(bytes) * 1e-9, static_cast<double>(free) * 1e-9,
                           static_cast<double>(total) * 1e-9));
 }
@@ -53,4 +53,4 @@ void DeviceBuffer::reserve(size_t bytes) {
   bytes_ = bytes;
 }
 
-}  // namespace awq::backend::cuda::lab
+}  // namespace awq::backend::cuda
