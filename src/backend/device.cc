@@ -1,5 +1,10 @@
 #include "backend/device.h"
 
+#include <fmt/format.h>
+
+#include "awq/error.h"
+#include "model/architectures.h"
+
 namespace awq::backend {
 
 const FloatTensor* FloatBlock::find(std::string_view name) const {
@@ -10,6 +15,13 @@ const FloatTensor* FloatBlock::find(std::string_view name) const {
 
 FloatTensor* FloatBlock::find(std::string_view name) {
   return const_cast<FloatTensor*>(static_cast<const FloatBlock*>(this)->find(name));
+}
+
+Error not_finite(int64_t layer, std::string_view tensor, uint64_t count, uint64_t first) {
+  return Error(ErrorKind::kBadInput,
+               fmt::format("tensor '{}{}' holds {} values that are not finite, the first at element {}: "
+                           "the checkpoint is damaged",
+                           model::block_prefix(layer), tensor, count, first));
 }
 
 }  // namespace awq::backend

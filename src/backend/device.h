@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "awq/devices.h"
+#include "awq/error.h"
 #include "awq/model.h"
 #include "backend/kernel_table.h"
+#include "core/dtype.h"
 #include "core/matrix_view.h"
 #include "format/quantized_linear.h"
 #include "format/rounding.h"
@@ -58,7 +60,15 @@ struct ExecutorOptions {
 
 // ---- quantizing -----------------------------------------------------------------------------------------------------
 
-// Float weights of one decoder block, row-major (n, k) per linear; names within the block ("self_attn.q_proj").
+// A tensor of a decoder block as the checkpoint holds it, row-major (n, k) for a linear.
+struct BlockTensor {
+  std::string name;  // within the block: "self_attn.q_proj.weight", "input_layernorm.weight", ...
+  std::vector<int64_t> shape;
+  Dtype dtype = Dtype::kF32;  // F32, F16, BF16 or F64
+  std::span<const std::byte> bytes;
+};
+
+// The same in float32.
 struct FloatTensor {
   std::string name;
   std::vector<int64_t> shape;
@@ -66,58 +76,96 @@ struct FloatTensor {
 };
 struct FloatBlock {
   int64_t layer = 0;
-  std::vector<FloatTensor> tensors;  // "input_layernorm.weight", "self_attn.q_proj.weight", ...
+  std::vector<FloatTensor> tensors;
   const FloatTensor* find(std::string_view name) const;
   FloatTensor* find(std::string_view name);
 };
 
-// Statistics of the input that a group of linears reads: one per distinct input of a block.
-struct InputStats {
-  int64_t k = 0, tokens = 0;
-  std::vector<double> abs_sum;  // (k)     sum over tokens of |x|
-  std::vector<float> gram;      // (k, k)  sum over tokens of x x', symmetric, both halves filled
+// Of the input that a group of linears reads, over all calibration tokens.
+struct InputSummary {
+  int64_t tokens = 0;
+  std::vector<double> abs_sum;  // (k)  sum over tokens of |x|
 };
 
-// Arithmetic of the search for one block at a time. Results do not depend on the number of threads.
-// A `corrected` list names input channels (ascending) whose rounding error --keep-fp16 undoes: they do not count.
+// A linear that gets quantized.
+struct SearchedLinear {
+  std::string name;                // within the block: "self_attn.q_proj"
+  std::vector<int32_t> corrected;  // input channels, ascending, whose rounding error --keep-fp16 undoes: do not count
+};
+
+struct PackedLinear {
+  format::QuantizedLinear packed;
+  format::SalientColumns salient;  // of the corrected channels
+};
+
+struct QuantEngineOptions {
+  int threads = 0;      // of the host; 0 = all cores
+  int64_t windows = 0;  // of calibration text ...
+  int64_t window = 0;   // ... of so many tokens
+  format::Grid grid;    // group 0 = one group a row
+  int64_t batch = 0;    // windows in flight where the engine lets that be chosen; 0 = its own choice
+};
+
+// Of a tensor of a block, for load_block: how many values are not finite, and where the first one is.
+Error not_finite(int64_t layer, std::string_view tensor, uint64_t count, uint64_t first);
+
+// The arithmetic of quantization. The engine owns what is large, where it computes: the hidden states of all windows,
+// one block of weights, the Gram matrix H = sum over tokens of x x' of each distinct input of the block. Groups are
+// numbered as in Architecture::groups. Results depend neither on the number of threads nor on the batch.
+//
+// Order of calls: set_hidden for all tokens; then for each block load_block, forward_block and, where it is to be
+// quantized, the searches of all groups (on the weights as loaded), clip, fold, and last pack and folded.
 class QuantEngine {
  public:
   virtual ~QuantEngine() = default;
 
-  // Flop a second of a float32 product of a tenth of a second or less: what the time of a job is estimated from.
+  // Flop a second of the products that take most of the time: what the duration of a job is estimated from.
   virtual double measure_flops() = 0;
 
-  // hidden (windows * window, hidden) becomes the block's output. With `stats`: one entry per architecture group, over
-  // all tokens; with `inputs` too: a copy of the input (t, k) of the groups listed in `keep_inputs`.
-  struct Collect {
-    std::vector<InputStats>* stats = nullptr;
+  // Host memory that load_block reads fastest.
+  virtual std::shared_ptr<std::byte[]> host_memory(uint64_t bytes) = 0;
+
+  // Hidden states (rows, hidden) of the tokens from `first` on.
+  virtual void set_hidden(int64_t first, MatrixView<const float>) = 0;
+  virtual void get_hidden(int64_t first, MatrixView<float>) const = 0;
+
+  // Copies the tensors; Error(kBadInput) naming the one that holds a value that is not finite.
+  virtual void load_block(int64_t layer, std::span<const BlockTensor>) = 0;
+
+  // The hidden states become the block's output. `collect` starts the statistics anew; of the groups in `keep_inputs`
+  // the input itself is kept for module_losses. `poll` is called now and then; it may throw to stop.
+  struct Forward {
+    bool collect = false;
     std::span<const size_t> keep_inputs;
-    std::vector<std::vector<float>>* inputs = nullptr;  // per group; empty where not kept
-    std::function<void()> poll;                         // called now and then; may throw to stop
+    std::function<void()> poll;
   };
-  virtual void forward_block(const FloatBlock&, MatrixView<float> hidden, int64_t window, const Collect&) = 0;
+  virtual void forward_block(const Forward&) = 0;
+  virtual InputSummary input(size_t group) const = 0;
 
-  // tr(dW H dW') with dW = Q(W diag(s)) diag(1/s) - W, for every weight and candidate s: (weights, candidates).
-  virtual std::vector<double> scale_losses(std::span<const MatrixView<const float>> weights, const InputStats&,
-                                           std::span<const std::vector<float>> candidates, const format::Grid&,
-                                           std::span<const int32_t> corrected) = 0;
+  // Mean over all rows of the linears of |w| / (max|w| of its row's group + 1e-6): (k).
+  virtual std::vector<float> weight_mean(std::span<const SearchedLinear>) = 0;
+  virtual std::vector<float> column_squares(std::string_view linear) = 0;  // sum over rows of w^2: (k)
 
-  // The same for given limits: |w| is clamped to limits (n, k / group) before rounding; empty = not clamped.
-  virtual double loss(MatrixView<const float> weight, const InputStats&, std::span<const float> limits,
-                      const format::Grid&, std::span<const int32_t> corrected) = 0;
+  // tr(dW H dW') with dW = Q(W diag(s)) diag(1/s) - W for every linear of the group and candidate s: (linears,
+  // candidates).
+  virtual std::vector<double> scale_losses(size_t group, std::span<const SearchedLinear>,
+                                           std::span<const std::vector<float>> candidates) = 0;
 
-  // For each row and group the clamp (n, k / group), of max|w| * (1 - i/20), i = 0..9, with the least error over the
-  // group alone.
-  virtual std::vector<float> clip_limits(MatrixView<const float> weight, const InputStats&, const format::Grid&,
-                                         std::span<const int32_t> corrected) = 0;
+  // Squared difference that rounding all these linears makes to the output of the module that the group is scored on
+  // (Objective::kModule), for every candidate.
+  virtual std::vector<double> module_losses(size_t group, std::span<const SearchedLinear>,
+                                            std::span<const std::vector<float>> candidates) = 0;
 
-  virtual format::QuantizedLinear quantize(MatrixView<const float> weight, std::span<const float> limits,
-                                           const format::Grid&) = 0;
+  // Searches, for each row and group of W diag(scale), the clamp of max|w| * (1 - i/20), i = 0..9, with the least error
+  // over the group alone. The limits are kept when the linear's loss with them is below `loss`; returns the lesser.
+  virtual double clip(size_t group, const SearchedLinear&, std::span<const float> scale, double loss) = 0;
 
-  // Output of the attention module or the MLP for its normed input (t, hidden), with the weights of `block`: what
-  // Objective::kModule compares.
-  virtual void module_output(const FloatBlock& block, std::string_view module, MatrixView<const float> input,
-                             int64_t window, MatrixView<float> output) = 0;
+  // Moves a scale into the weights so that the block computes the same function: the group's linears are multiplied by
+  // it along k, what absorbs it (and its limits) is divided by it, the last |scale| rows where that has more.
+  virtual void fold(size_t group, std::span<const float> scale) = 0;
+
+  virtual PackedLinear pack(const SearchedLinear&) = 0;
+  virtual FloatTensor folded(std::string_view tensor) = 0;  // what is not quantized, scales folded in
 };
 
 class Device {
@@ -125,7 +173,8 @@ class Device {
   virtual ~Device() = default;
   virtual const DeviceInfo& info() const = 0;
   virtual std::span<const KernelTraits> kernels() const = 0;
-  virtual std::unique_ptr<QuantEngine> quant_engine(const model::ModelConfig&, int threads) = 0;
+  // The configuration must outlive the engine.
+  virtual std::unique_ptr<QuantEngine> quant_engine(const model::ModelConfig&, const QuantEngineOptions&) = 0;
   virtual std::unique_ptr<Executor> load_executor(const io::Checkpoint&, const model::ModelConfig&,
                                                   const ExecutorOptions&) = 0;
 };

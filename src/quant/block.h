@@ -26,11 +26,13 @@ struct BlockResult {
   std::vector<LinearReport> reports;         // names complete: "model.layers.3.mlp.down_proj"
 };
 
-// `stats` (and `inputs` under Objective::kModule) as QuantEngine::forward_block collected them for this block.
-// `stage` is told what begins ("search", "clip", "pack").
-BlockResult quantize_block(backend::QuantEngine&, const model::ModelConfig&, backend::FloatBlock block,
-                           const std::vector<backend::InputStats>& stats, const std::vector<std::vector<float>>& inputs,
-                           const QuantizeOptions&, const std::function<void(std::string_view stage)>& stage);
+// The block that the engine has loaded, and run with `collect` (and the inputs of module_groups() kept). `stage` is
+// told what begins ("search", "clip", "pack").
+BlockResult quantize_block(backend::QuantEngine&, const model::ModelConfig&, int64_t layer, const QuantizeOptions&,
+                           const std::function<void(std::string_view stage)>& stage);
+
+// Groups that are scored on a whole module: those of several linears, under Objective::kModule.
+std::vector<size_t> module_groups(const model::ModelConfig&, const QuantizeOptions&);
 
 // True when `module` ("model.layers.3.mlp.gate_proj") contains one of the configured substrings.
 bool is_kept(const QuantConfig&, std::string_view module);

@@ -34,25 +34,6 @@ std::vector<float> mean_abs(std::span<const double> abs_sum, int64_t tokens) {
   return mean;
 }
 
-std::vector<float> weight_mean(std::span<const MatrixView<const float>> weights, int64_t group) {
-  std::vector<double> sum(weights.front().cols);
-  int64_t rows = 0;
-  for (const MatrixView<const float>& w : weights) {
-    rows += w.rows;
-    for (int64_t r = 0; r < w.rows; ++r)
-      for (int64_t first = 0; first < w.cols; first += group) {
-        const float* row = w.row(r) + first;
-        float largest = 0;
-        for (int64_t c = 0; c < group; ++c) largest = std::max(largest, std::fabs(row[c]));
-        const float inverse = 1 / (largest + 1e-6f);
-        for (int64_t c = 0; c < group; ++c) sum[first + c] += std::fabs(row[c]) * inverse;
-      }
-  }
-  std::vector<float> mean(sum.size());
-  for (size_t k = 0; k < sum.size(); ++k) mean[k] = static_cast<float>(sum[k] / static_cast<double>(rows));
-  return mean;
-}
-
 std::vector<Candidate> make_candidates(Search search, std::span<const float> x_mean, std::span<const float> w_mean) {
   std::vector<Candidate> list = {{"identity", std::vector<float>(x_mean.size(), 1.f)}};
   const auto add = [&](const char* family, int step, auto&& scale_of) {

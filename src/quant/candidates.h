@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "awq/config.h"
-#include "core/matrix_view.h"
 
 namespace awq::quant {
 
@@ -22,8 +21,6 @@ struct Candidate {
 
 // mean|x| of each input channel, from sums over `tokens` tokens.
 std::vector<float> mean_abs(std::span<const double> abs_sum, int64_t tokens);
-
-std::vector<float> weight_mean(std::span<const MatrixView<const float>> weights, int64_t group);
 
 // Channels that no token excites (x_mean 0) keep scale 1 and do not take part in the normalisation: with AutoAWQ's
 // clamp one dead channel would set min(s) for all the others.

@@ -11,6 +11,7 @@
 #include "core/thread_pool.h"
 #include "format/registry.h"
 #include "format/salient.h"
+#include "io/convert.h"
 #include "io/file.h"
 #include "model/architectures.h"
 #include "quant/block.h"
@@ -41,9 +42,10 @@ void check_shape(const io::Checkpoint& checkpoint, const model::TensorNeed& need
   if (info.shape != need.shape)
     throw Error(ErrorKind::kBadInput, fmt::format("tensor '{}' has shape [{}], config.json implies [{}]", need.name,
                                                   fmt::join(info.shape, ", "), fmt::join(need.shape, ", ")));
-  if (!info.known)
-    throw Error(ErrorKind::kBadInput, fmt::format("tensor '{}' has dtype {}, which is not read (F32, F16, BF16 are)",
-                                                  need.name, info.dtype_text));
+  if (!info.known || !io::converts_to_f32(info.dtype))
+    throw Error(ErrorKind::kBadInput,
+                fmt::format("tensor '{}' has dtype {}, which is not read (F32, F16, BF16, F64 are)", need.name,
+                            info.dtype_text));
 }
 
 // All widths at once: a user wants the whole list and the remedy, not the first complaint.

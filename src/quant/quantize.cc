@@ -59,24 +59,40 @@ std::string settings_json(const io::Checkpoint& checkpoint, const QuantizeOption
   return j.dump(1);
 }
 
-backend::FloatBlock load_block(const io::Checkpoint& checkpoint, const model::ModelConfig& config, int64_t layer) {
-  backend::FloatBlock block;
-  block.layer = layer;
-  const std::string prefix = model::block_prefix(layer);
-  for (const model::TensorNeed& need : model::block_tensors(config, layer)) {
-    backend::FloatTensor t{need.name.substr(prefix.size()), need.shape, checkpoint.read_f32(need.name)};
-    size_t bad = 0, first = 0;
-    for (size_t i = t.data.size(); i-- > 0;)
-      if (!std::isfinite(t.data[i])) ++bad, first = i;
-    if (bad > 0)
-      throw Error(ErrorKind::kBadInput,
-                  fmt::format("tensor '{}' holds {} values that are not finite, the first at element {}: "
-                              "the checkpoint is damaged",
-                              need.name, bad, first));
-    block.tensors.push_back(std::move(t));
+// The tensors of a block as the checkpoint holds them, one after the other in one buffer.
+class RawBlock {
+ public:
+  RawBlock(const io::Checkpoint& checkpoint, const model::ModelConfig& config, backend::QuantEngine& engine)
+      : checkpoint_(checkpoint), config_(config) {
+    uint64_t largest = 0;
+    for (int64_t layer = 0; layer < config.layers; ++layer) largest = std::max(largest, bytes(layer));
+    memory_ = engine.host_memory(largest);
   }
-  return block;
-}
+
+  std::vector<backend::BlockTensor> read(int64_t layer) {
+    std::vector<backend::BlockTensor> tensors;
+    uint64_t at = 0;
+    for (const model::TensorNeed& need : model::block_tensors(config_, layer)) {
+      const io::TensorInfo& info = checkpoint_.info(need.name);
+      const std::span<std::byte> to(memory_.get() + at, info.bytes());
+      checkpoint_.read_bytes(need.name, to);
+      tensors.push_back({need.name.substr(model::block_prefix(layer).size()), need.shape, info.dtype, to});
+      at += to.size();
+    }
+    return tensors;
+  }
+
+ private:
+  uint64_t bytes(int64_t layer) const {
+    uint64_t sum = 0;
+    for (const model::TensorNeed& need : model::block_tensors(config_, layer))
+      sum += checkpoint_.info(need.name).bytes();
+    return sum;
+  }
+  const io::Checkpoint& checkpoint_;
+  const model::ModelConfig& config_;
+  std::shared_ptr<std::byte[]> memory_;
+};
 
 class Job {
  public:
@@ -159,51 +175,48 @@ class Job {
     options_.progress(p);
   }
 
-  std::vector<float> embed() const {
-    std::vector<float> hidden(tokens_.ids.size() * config_.hidden);
+  void embed(backend::QuantEngine& engine) const {
+    constexpr int64_t kTokens = 4096;  // a step: 64 MB at a hidden size of 4096
+    const int64_t count = std::ssize(tokens_.ids);
     const std::string name = model::outer_tensors(config_).front().name;
-    for (size_t t = 0; t < tokens_.ids.size(); ++t)
-      checkpoint_.read_f32(name, tokens_.ids[t], 1, std::span(hidden).subspan(t * config_.hidden, config_.hidden));
-    return hidden;
+    std::vector<float> rows(std::min(kTokens, count) * config_.hidden);
+    for (int64_t first = 0; first < count; first += kTokens) {
+      const MatrixView<float> states(rows.data(), std::min(kTokens, count - first), config_.hidden);
+      for (int64_t t = 0; t < states.rows; ++t)
+        checkpoint_.read_f32(name, tokens_.ids[first + t], 1, states.row_span(t));
+      engine.set_hidden(first, states);
+    }
   }
 
   std::unique_ptr<backend::QuantEngine> engine() const {
-    return backend::open_device("cpu")->quant_engine(config_, options_.threads);
-  }
-
-  // Under Objective::kModule the inputs of groups that are scored on a whole module are kept.
-  std::vector<size_t> groups_scored_on_module() const {
-    std::vector<size_t> groups;
-    if (options_.objective != Objective::kModule) return groups;
-    for (size_t g = 0; g < config_.arch->groups.size(); ++g)
-      if (!config_.arch->groups[g].linears[1].empty()) groups.push_back(g);
-    return groups;
+    const QuantConfig& c = options_.config;
+    backend::QuantEngineOptions o;
+    o.threads = options_.threads;
+    o.windows = tokens_.windows;
+    o.window = options_.seqlen;
+    o.grid = {c.bits, c.group_size == -1 ? 0 : c.group_size, c.zero_point};
+    return backend::open_device("cpu")->quant_engine(config_, o);
   }
 
   void quantize_blocks(WorkFolder& work) {
     const std::unique_ptr<backend::QuantEngine> engine = this->engine();
-    std::vector<float> hidden = embed();
-    const MatrixView<float> states(hidden.data(), std::ssize(tokens_.ids), config_.hidden);
+    embed(*engine);
+    RawBlock block(checkpoint_, config_, *engine);
     for (int64_t layer = 0; layer < config_.layers; ++layer)
       with_context([&] { return fmt::format("quantizing block {} of {}", layer, config_.layers); },
-                   [&] { quantize_block_of(layer, work, *engine, states); });
+                   [&] { quantize_block_of(layer, work, *engine, block); });
   }
 
-  void quantize_block_of(int64_t layer, WorkFolder& work, backend::QuantEngine& engine, MatrixView<float> states) {
+  void quantize_block_of(int64_t layer, WorkFolder& work, backend::QuantEngine& engine, RawBlock& block) {
     const double begun = now_seconds();
     std::optional<std::vector<LinearReport>> reports = work.finished(layer);
     tell(reports ? "already done, passing through" : "calibrate", layer);
-    backend::FloatBlock block = load_block(checkpoint_, config_, layer);
-    std::vector<backend::InputStats> stats;
-    std::vector<std::vector<float>> inputs;
-    const std::vector<size_t> keep = groups_scored_on_module();
-    backend::QuantEngine::Collect collect;
-    collect.poll = [&] { poll(); };
-    if (!reports) collect.stats = &stats, collect.keep_inputs = keep, collect.inputs = &inputs;
-    engine.forward_block(block, states, options_.seqlen, collect);
+    engine.load_block(layer, block.read(layer));
+    const std::vector<size_t> keep = module_groups(config_, options_);
+    engine.forward_block({!reports, keep, [&] { poll(); }});
     if (!reports) {
-      BlockResult result = quantize_block(engine, config_, std::move(block), stats, inputs, options_,
-                                          [&](std::string_view stage) { tell(stage, layer); });
+      BlockResult result =
+          quantize_block(engine, config_, layer, options_, [&](std::string_view stage) { tell(stage, layer); });
       tell("write", layer);
       work.store(layer, result, format::layout(options_.config.version));
       reports = std::move(result.reports);

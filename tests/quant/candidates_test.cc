@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "backend/cpu/scale_search.h"
+
 namespace awq::quant {
 namespace {
 
@@ -22,7 +24,7 @@ std::vector<float> x_mean() {
 }
 std::vector<float> w_mean() {
   const MatrixView<const float> w(kW[0], 2, 8);
-  return weight_mean({&w, 1}, 4);
+  return backend::cpu::weight_mean({&w, 1}, 4);
 }
 void expect_near(const std::vector<float>& got, const std::vector<double>& want) {
   ASSERT_EQ(got.size(), want.size());

@@ -1,13 +1,11 @@
-#include "quant/fold.h"
+#include "backend/cpu/fold.h"
 
 #include <gtest/gtest.h>
 
 #include "model/architectures.h"
 
-namespace awq::quant {
+namespace awq::backend::cpu {
 namespace {
-
-using backend::FloatBlock;
 
 // All values are powers of two, so folding is exact and equality is the right test.
 FloatBlock small_block(int64_t v_rows) {
@@ -44,11 +42,12 @@ TEST(Fold, ProducerRowsAndBiasAreDivided) {
   }
 }
 
-TEST(Fold, GroupedQueryAttentionIsNotFolded) {
-  EXPECT_EQ(cannot_fold(small_block(4), kValueGroup), "");
-  EXPECT_NE(cannot_fold(small_block(2), kValueGroup).find("2 outputs"), std::string::npos);
-  EXPECT_EQ(cannot_fold(small_block(2), kNormGroup), "");
+TEST(Fold, OnlyTheLastRowsOfAFusedProducerAreDivided) {
+  FloatBlock b = small_block(6);
+  const float s[] = {2, 4, 0.5f, 8};
+  fold_scale(b, kValueGroup, s);
+  for (int r = 0; r < 6; ++r) EXPECT_EQ(b.find("self_attn.v_proj.bias")->data[r], r < 2 ? 0.25f : 0.25f / s[r - 2]);
 }
 
 }  // namespace
-}  // namespace awq::quant
+}  // namespace awq::backend::cpu

@@ -11,8 +11,9 @@ class CpuDevice final : public Device {
  public:
   const DeviceInfo& info() const override { return cpu_info(); }
   std::span<const KernelTraits> kernels() const override { return cpu_kernels(); }
-  std::unique_ptr<QuantEngine> quant_engine(const model::ModelConfig& config, int threads) override {
-    return make_quant_engine(config, threads);
+  std::unique_ptr<QuantEngine> quant_engine(const model::ModelConfig& config,
+                                            const QuantEngineOptions& options) override {
+    return make_quant_engine(config, options);
   }
   std::unique_ptr<Executor> load_executor(const io::Checkpoint& checkpoint, const model::ModelConfig& config,
                                           const ExecutorOptions& options) override {

@@ -1,51 +1,37 @@
-// Flops per block, T tokens (2 K^2 per row and candidate is the point of the Gram form; research: docs/design.md):
-//   Gram    T K^2 for each distinct input (upper half of 2 T K^2)
-//   search  2 N K^2 for each linear and candidate
-//   clip    20 N K g for each linear (10 limits against the g x g diagonal blocks)
-// All of it is sgemm at the rate of backend/cpu/float_gemm.h; building dW is ~1 ns a weight and candidate.
 #include "backend/cpu/quant_engine.h"
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <limits>
+#include <cstring>
+#include <map>
 
 #include "backend/cpu/block_forward.h"
 #include "backend/cpu/float_gemm.h"
+#include "backend/cpu/fold.h"
+#include "backend/cpu/scale_search.h"
 #include "core/checked.h"
 #include "core/thread_pool.h"
+#include "io/convert.h"
 #include "model/architectures.h"
 
 namespace awq::backend::cpu {
 namespace {
 
-constexpr int64_t kRows = 128;  // rows of a weight in one task: dW and dW H of a task stay in the L2 for k <= 1024
-constexpr int kClipSteps = 10;  // limits max|w| * (1 - i/20), i = 0 .. 9: AutoAWQ's n_grid 20, max_shrink 0.5
-
-struct Scratch {
-  std::vector<float> d, p;
-};
-Scratch& scratch(size_t floats) {  // one a thread, grown to the largest task
-  thread_local Scratch s;
-  if (s.d.size() < floats) s.d.resize(floats), s.p.resize(floats);
-  return s;
+FloatTensor widened(const BlockTensor& from, int64_t layer) {
+  FloatTensor t{from.name, from.shape, std::vector<float>(from.bytes.size() / dtype_bytes(from.dtype))};
+  io::convert_to_f32(from.dtype, from.bytes.data(), t.data);
+  size_t bad = 0, first = 0;
+  for (size_t i = t.data.size(); i-- > 0;)
+    if (!std::isfinite(t.data[i])) ++bad, first = i;
+  if (bad > 0) throw not_finite(layer, t.name, bad, first);
+  return t;
 }
-
-// sum over rows of d . p, in float64 so that the sum of many rows keeps its last digits
-double inner_product(const float* d, const float* p, int64_t count) {
-  double sum[4] = {};
-  int64_t i = 0;
-  for (; i + 4 <= count; i += 4)
-    for (int l = 0; l < 4; ++l) sum[l] += static_cast<double>(d[i + l]) * p[i + l];
-  for (; i < count; ++i) sum[0] += static_cast<double>(d[i]) * p[i];
-  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
-}
-
-MatrixView<const float> gram_view(const InputStats& s) { return {s.gram.data(), s.k, s.k}; }
 
 class CpuQuantEngine final : public QuantEngine {
  public:
-  CpuQuantEngine(const model::ModelConfig& config, int threads) : config_(config), pool_(threads) {}
+  CpuQuantEngine(const model::ModelConfig& config, const QuantEngineOptions& options)
+      : config_(config), options_(options), pool_(options.threads) {}
 
   double measure_flops() override {
     constexpr int64_t kSide = 1024;
@@ -61,176 +47,189 @@ class CpuQuantEngine final : public QuantEngine {
     return best;
   }
 
-  void forward_block(const FloatBlock& block, MatrixView<float> hidden, int64_t window,
-                     const Collect& collect) override {
-    const auto poll = [&] {
-      if (collect.poll) collect.poll();
-    };
-    if (!collect.stats)
-      return forward_float_block(pool_, config_, block, hidden, window,
-                                 [&](size_t, MatrixView<const float>) { poll(); });
-    collect.stats->assign(config_.arch->groups.size(), {});
-    if (collect.inputs) collect.inputs->assign(config_.arch->groups.size(), {});
-    forward_float_block(pool_, config_, block, hidden, window, [&](size_t group, MatrixView<const float> x) {
-      poll();
-      add_tokens((*collect.stats)[group], x);
-      if (std::find(collect.keep_inputs.begin(), collect.keep_inputs.end(), group) == collect.keep_inputs.end()) return;
-      for (int64_t t = 0; t < x.rows; ++t)
-        (*collect.inputs)[group].insert((*collect.inputs)[group].end(), x.row(t), x.row(t) + x.cols);
-    });
-    for (InputStats& s : *collect.stats)
+  std::shared_ptr<std::byte[]> host_memory(uint64_t bytes) override {
+    return std::shared_ptr<std::byte[]>(new std::byte[bytes]);
+  }
+
+  void set_hidden(int64_t first, MatrixView<const float> rows) override {
+    if (hidden_.empty()) hidden_.resize(tokens() * config_.hidden);
+    const auto to = hidden().rows_from(first, rows.rows);
+    for (int64_t r = 0; r < rows.rows; ++r) std::copy_n(rows.row(r), rows.cols, to.row(r));
+  }
+  void get_hidden(int64_t first, MatrixView<float> rows) const override {
+    for (int64_t r = 0; r < rows.rows; ++r)
+      std::copy_n(hidden_.data() + (first + r) * config_.hidden, rows.cols, rows.row(r));
+  }
+
+  void load_block(int64_t layer, std::span<const BlockTensor> tensors) override {
+    block_ = {layer, {}};
+    limits_.clear();
+    for (const BlockTensor& t : tensors) block_.tensors.push_back(widened(t, layer));
+  }
+
+  void forward_block(const Forward& forward) override {
+    const size_t groups = config_.arch->groups.size();
+    stats_.assign(forward.collect ? groups : 0, {});
+    inputs_.assign(forward.collect ? groups : 0, {});
+    forward_float_block(pool_, config_, block_, hidden(), options_.window,
+                        [&](size_t group, MatrixView<const float> x) {
+                          if (forward.poll) forward.poll();
+                          if (!forward.collect) return;
+                          add_tokens(pool_, x, stats_[group]);
+                          if (std::ranges::find(forward.keep_inputs, group) == forward.keep_inputs.end()) return;
+                          for (int64_t t = 0; t < x.rows; ++t)
+                            inputs_[group].insert(inputs_[group].end(), x.row(t), x.row(t) + x.cols);
+                        });
+    for (InputStats& s : stats_)
       if (s.k > 0) mirror_upper(pool_, {s.gram.data(), s.k, s.k});
   }
 
-  std::vector<double> scale_losses(std::span<const MatrixView<const float>> weights, const InputStats& stats,
-                                   std::span<const std::vector<float>> candidates, const format::Grid& grid,
-                                   std::span<const int32_t> corrected) override {
-    struct Task {
-      size_t weight;
-      Range rows;
-    };
-    std::vector<Task> tasks;
-    for (size_t w = 0; w < weights.size(); ++w)
-      for (int64_t i = 0; i < pieces(weights[w].rows, kRows); ++i)
-        tasks.push_back({w, piece(i, kRows, weights[w].rows)});
-    const int64_t count = std::ssize(candidates);
-    std::vector<double> partial(tasks.size() * candidates.size());
-    // A task's rows stay in cache while neighbouring tasks try candidate after candidate on them.
-    pool_.parallel_for(std::ssize(partial), [&](int64_t i) {
-      const Task& task = tasks[i / count];
-      partial[i] = rows_loss(weights[task.weight], task.rows, stats, candidates[i % count], {}, grid, corrected);
-    });
-    std::vector<double> losses(weights.size() * candidates.size());
-    for (size_t i = 0; i < partial.size(); ++i) losses[tasks[i / count].weight * count + i % count] += partial[i];
-    return losses;
+  InputSummary input(size_t group) const override { return {stats_[group].tokens, stats_[group].abs_sum}; }
+
+  std::vector<float> weight_mean(std::span<const SearchedLinear> linears) override {
+    std::vector<MatrixView<const float>> weights;
+    for (const SearchedLinear& linear : linears) weights.push_back(weight(linear.name));
+    return cpu::weight_mean(weights, grid(weights.front().cols).group);
   }
 
-  double loss(MatrixView<const float> weight, const InputStats& stats, std::span<const float> limits,
-              const format::Grid& grid, std::span<const int32_t> corrected) override {
-    std::vector<double> partial(pieces(weight.rows, kRows));
-    pool_.parallel_for(std::ssize(partial), [&](int64_t i) {
-      partial[i] = rows_loss(weight, piece(i, kRows, weight.rows), stats, {}, limits, grid, corrected);
-    });
-    double sum = 0;
-    for (double p : partial) sum += p;
+  std::vector<float> column_squares(std::string_view linear) override {
+    const MatrixView<const float> w = weight(linear);
+    std::vector<float> sum(w.cols);
+    for (int64_t r = 0; r < w.rows; ++r)
+      for (int64_t c = 0; c < w.cols; ++c) sum[c] += w(r, c) * w(r, c);
     return sum;
   }
 
-  std::vector<float> clip_limits(MatrixView<const float> weight, const InputStats& stats, const format::Grid& grid,
-                                 std::span<const int32_t> corrected) override {
-    const int64_t groups = weight.cols / grid.group, bands = pieces(weight.rows, kRows);
-    std::vector<float> limits(weight.rows * groups);
-    pool_.parallel_for(groups * bands, [&](int64_t i) {
-      clip_band(weight, piece(i % bands, kRows, weight.rows), i / bands, stats, grid, corrected, limits);
-    });
-    return limits;
+  std::vector<double> scale_losses(size_t group, std::span<const SearchedLinear> linears,
+                                   std::span<const std::vector<float>> candidates) override {
+    std::vector<double> losses;
+    for (const SearchedLinear& linear : linears) {
+      const auto row = cpu::scale_losses(pool_, weight(linear.name), stats_[group], candidates, grid(stats_[group].k),
+                                         linear.corrected);
+      losses.insert(losses.end(), row.begin(), row.end());
+    }
+    return losses;
   }
 
-  format::QuantizedLinear quantize(MatrixView<const float> weight, std::span<const float> limits,
-                                   const format::Grid& grid) override {
-    format::QuantizedLinear out;
-    out.n = weight.rows;
-    out.k = weight.cols;
-    out.group = static_cast<int>(grid.group);
-    out.bits = grid.bits;
-    out.q.resize(out.n * out.k);
-    out.scales.resize(out.n * out.groups());
-    out.zeros.resize(out.n * out.groups());
-    pool_.parallel_for(pieces(weight.rows, kRows), [&](int64_t i) {
-      const Range r = piece(i, kRows, weight.rows);
-      format::quantize_rows(weight, r.begin, r.end - r.begin, limits, grid, out);
-    });
+  std::vector<double> module_losses(size_t group, std::span<const SearchedLinear> linears,
+                                    std::span<const std::vector<float>> candidates) override {
+    std::vector<float>& input = inputs_[group];
+    const int64_t k = stats_[group].k;
+    const MatrixView<const float> x(input.data(), std::ssize(input) / k, k);
+    std::vector<float> reference(input.size()), output(input.size());
+    module_output(block_, config_.arch->groups[group].scored_on, x, {reference.data(), x.rows, k});
+    std::vector<double> losses;
+    for (const std::vector<float>& scale : candidates) {
+      FloatBlock rounded = block_;
+      for (const SearchedLinear& linear : linears) round_in_place(rounded, linear, scale);
+      module_output(rounded, config_.arch->groups[group].scored_on, x, {output.data(), x.rows, k});
+      double sum = 0;
+      for (size_t i = 0; i < output.size(); ++i) {
+        const double d = static_cast<double>(output[i]) - reference[i];
+        sum += d * d;
+      }
+      losses.push_back(sum);
+    }
+    return losses;
+  }
+
+  // On the weights as their consumer sees them (columns scaled, rows not yet divided by what the next group folds in),
+  // so that the loss is the same quantity as in the search and the two can be compared.
+  double clip(size_t group, const SearchedLinear& linear, std::span<const float> scale, double loss) override {
+    const bool plain = std::ranges::all_of(scale, [](float s) { return s == 1; });
+    const InputStats stats = plain ? stats_[group] : scaled_stats(stats_[group], scale);
+    FloatTensor w = *tensor(linear.name, ".weight");
+    const MatrixView<float> scaled(w.data.data(), w.shape[0], w.shape[1]);
+    scale_columns(scaled, scale);
+    std::vector<float> limits = clip_limits(pool_, scaled, stats, grid(stats.k), linear.corrected);
+    const double clipped = clipped_loss(pool_, scaled, stats, limits, grid(stats.k), linear.corrected);
+    if (!(clipped < loss)) return loss;  // each limit is best for its own group; across groups errors may add up
+    limits_[linear.name] = std::move(limits);
+    return clipped;
+  }
+
+  void fold(size_t group, std::span<const float> scale) override {
+    const model::LayerGroup& g = config_.arch->groups[group];
+    fold_scale(block_, g, scale);
+    const auto found = limits_.find(g.absorbs);
+    if (found == limits_.end()) return;
+    std::vector<float>& limits = found->second;
+    const int64_t rows = weight(g.absorbs).rows, groups = std::ssize(limits) / rows, first = rows - std::ssize(scale);
+    for (int64_t r = 0; r < std::ssize(scale); ++r)
+      for (int64_t i = 0; i < groups; ++i) limits[(first + r) * groups + i] /= scale[r];
+  }
+
+  PackedLinear pack(const SearchedLinear& linear) override {
+    const MatrixView<const float> w = weight(linear.name);
+    const auto limits = limits_.find(linear.name);
+    PackedLinear out;
+    out.packed = quantize(pool_, w, limits == limits_.end() ? std::span<const float>{} : limits->second, grid(w.cols));
+    if (const FloatTensor* bias = tensor(linear.name, ".bias"))
+      for (float b : bias->data) out.packed.bias.push_back(f32_to_f16(b));
+    out.salient.index = linear.corrected;
+    for (int32_t c : out.salient.index)
+      for (int64_t r = 0; r < w.rows; ++r)
+        out.salient.delta.push_back(f32_to_f16(w(r, c) - out.packed.dequantized(r, c)));
     return out;
   }
 
-  void module_output(const FloatBlock& block, std::string_view module, MatrixView<const float> input, int64_t window,
-                     MatrixView<float> output) override {
-    if (module == "self_attn") return float_attention(pool_, config_, block, input, window, output);
-    AWQ_ASSERT(module == "mlp");
-    float_mlp(pool_, config_, block, input, output);
+  FloatTensor folded(std::string_view name) override {
+    const FloatTensor* t = block_.find(name);
+    AWQ_ASSERT(t != nullptr);
+    return *t;
   }
 
  private:
-  void add_tokens(InputStats& s, MatrixView<const float> x) {
-    if (s.k == 0) {
-      s.k = x.cols;
-      s.abs_sum.assign(s.k, 0);
-      s.gram.assign(s.k * s.k, 0);
-    }
-    s.tokens += x.rows;
-    gram_accumulate(pool_, x, {s.gram.data(), s.k, s.k});
-    constexpr int64_t kBand = 64;  // columns a task: each adds its own down all rows, so the order is fixed
-    pool_.parallel_for(pieces(s.k, kBand), [&](int64_t i) {
-      const Range c = piece(i, kBand, s.k);
-      for (int64_t t = 0; t < x.rows; ++t) {
-        const float* row = x.row(t);
-        for (int64_t k = c.begin; k < c.end; ++k) s.abs_sum[k] += std::fabs(row[k]);
-      }
-    });
+  int64_t tokens() const { return options_.windows * options_.window; }
+  MatrixView<float> hidden() { return {hidden_.data(), tokens(), config_.hidden}; }
+  format::Grid grid(int64_t k) const {
+    format::Grid g = options_.grid;
+    if (g.group == 0) g.group = k;
+    return g;
+  }
+  const FloatTensor* tensor(std::string_view linear, std::string_view suffix) const {
+    return block_.find(std::string(linear).append(suffix));
+  }
+  MatrixView<const float> weight(std::string_view linear) const {
+    const FloatTensor* t = tensor(linear, ".weight");
+    AWQ_ASSERT(t != nullptr);
+    return {t->data.data(), t->shape[0], t->shape[1]};
   }
 
-  // tr(D H D') over some rows, D = Q(clamp(W s)) / s - W; s empty = 1.
-  double rows_loss(MatrixView<const float> w, Range rows, const InputStats& stats, std::span<const float> s,
-                   std::span<const float> limits, const format::Grid& grid, std::span<const int32_t> corrected) {
-    const int64_t k = w.cols, groups = k / grid.group, m = rows.end - rows.begin;
-    Scratch& mem = scratch(static_cast<size_t>(kRows * k));
-    for (int64_t r = 0; r < m; ++r) {
-      const float* src = w.row(rows.begin + r);
-      float* d = mem.d.data() + r * k;
-      if (s.empty()) {
-        format::round_row(src, k, grid, limits.empty() ? limits : limits.subspan((rows.begin + r) * groups, groups), d);
-        for (int64_t c = 0; c < k; ++c) d[c] -= src[c];
-      } else {
-        for (int64_t c = 0; c < k; ++c) d[c] = src[c] * s[c];
-        format::round_row(d, k, grid, {}, d);
-        for (int64_t c = 0; c < k; ++c) d[c] = d[c] / s[c] - src[c];
-      }
-      for (int32_t c : corrected) d[c] = 0;
-    }
-    sgemm_nn({mem.d.data(), m, k}, gram_view(stats), {mem.p.data(), m, k});
-    return inner_product(mem.d.data(), mem.p.data(), m * k);
-  }
-
-  void clip_band(MatrixView<const float> w, Range rows, int64_t group, const InputStats& stats,
-                 const format::Grid& grid, std::span<const int32_t> corrected, std::vector<float>& limits) {
-    const int64_t g = grid.group, first = group * g, groups = w.cols / g, m = rows.end - rows.begin;
-    Scratch& mem = scratch(static_cast<size_t>(kRows * kClipSteps * g));
-    std::vector<float> largest(m);
-    for (int64_t r = 0; r < m; ++r) {
-      const float* src = w.row(rows.begin + r) + first;
-      for (int64_t c = 0; c < g; ++c) largest[r] = std::max(largest[r], std::fabs(src[c]));
-      for (int step = 0; step < kClipSteps; ++step) {
-        float* d = mem.d.data() + (step * m + r) * g;
-        format::round_group(src, g, grid, step_limit(largest[r], step), d);
-        for (int64_t c = 0; c < g; ++c) d[c] -= src[c];
-        for (int32_t c : corrected)
-          if (c >= first && c < first + g) d[c - first] = 0;
-      }
-    }
-    const MatrixView<const float> h(stats.gram.data() + first * stats.k + first, g, g, stats.k);
-    sgemm_nn({mem.d.data(), m * kClipSteps, g}, h, {mem.p.data(), m * kClipSteps, g});
-    for (int64_t r = 0; r < m; ++r) {
-      double best = std::numeric_limits<double>::infinity();
-      float limit = largest[r];
-      for (int step = 0; step < kClipSteps; ++step) {  // strictly less: the widest of equals wins, as in AutoAWQ
-        const int64_t at = (step * m + r) * g;
-        const double error = inner_product(mem.d.data() + at, mem.p.data() + at, g);
-        if (error < best) best = error, limit = step_limit(largest[r], step);
-      }
-      limits[(rows.begin + r) * groups + group] = limit;
+  void round_in_place(FloatBlock& block, const SearchedLinear& linear, std::span<const float> scale) const {
+    FloatTensor& t = *block.find(linear.name + ".weight");
+    const MatrixView<const float> original = weight(linear.name);
+    const int64_t n = t.shape[0], k = t.shape[1];
+    scale_columns({t.data.data(), n, k}, scale);
+    for (int64_t r = 0; r < n; ++r) {
+      float* row = t.data.data() + r * k;
+      format::round_row(row, k, grid(k), {}, row);
+      for (int64_t c = 0; c < k; ++c) row[c] /= scale[c];
+      for (int32_t c : linear.corrected) row[c] = original(r, c);
     }
   }
 
-  static float step_limit(float largest, int step) { return largest * (1 - static_cast<float>(step) / 20); }
+  void module_output(const FloatBlock& block, std::string_view module, MatrixView<const float> x,
+                     MatrixView<float> output) {
+    if (module == "self_attn") return float_attention(pool_, config_, block, x, options_.window, output);
+    AWQ_ASSERT(module == "mlp");
+    float_mlp(pool_, config_, block, x, output);
+  }
 
   const model::ModelConfig& config_;
+  const QuantEngineOptions options_;
   ThreadPool pool_;
+  std::vector<float> hidden_;  // (windows * window, hidden)
+  FloatBlock block_;
+  std::vector<InputStats> stats_;                                  // of the groups
+  std::vector<std::vector<float>> inputs_;                         // (tokens, k) of the groups where they are kept
+  std::map<std::string, std::vector<float>, std::less<>> limits_;  // by linear, of the scaled weight (n, k / group)
 };
 
 }  // namespace
 
-std::unique_ptr<QuantEngine> make_quant_engine(const model::ModelConfig& config, int threads) {
-  return std::make_unique<CpuQuantEngine>(config, threads);
+std::unique_ptr<QuantEngine> make_quant_engine(const model::ModelConfig& config, const QuantEngineOptions& options) {
+  return std::make_unique<CpuQuantEngine>(config, options);
 }
 
 }  // namespace awq::backend::cpu

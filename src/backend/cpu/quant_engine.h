@@ -1,4 +1,4 @@
-// The arithmetic of quantization on the CPU: Gram matrices, candidate losses, clipping, rounding.
+// The arithmetic of quantization on the CPU, in float32.
 #pragma once
 #include <memory>
 
@@ -6,6 +6,6 @@
 
 namespace awq::backend::cpu {
 
-std::unique_ptr<QuantEngine> make_quant_engine(const model::ModelConfig&, int threads);
+std::unique_ptr<QuantEngine> make_quant_engine(const model::ModelConfig&, const QuantEngineOptions&);
 
 }  // namespace awq::backend::cpu

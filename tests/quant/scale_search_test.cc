@@ -1,5 +1,5 @@
 // The CPU's arithmetic of quantization against float64 sums over the tokens themselves.
-#include "backend/cpu/quant_engine.h"
+#include "backend/cpu/scale_search.h"
 
 #include <gtest/gtest.h>
 
@@ -51,24 +51,21 @@ double brute_force(const Layer& l, const std::vector<float>& rounded, const std:
   return sum;
 }
 
-std::unique_ptr<QuantEngine> engine(int threads = 2) {
-  static const model::ModelConfig config;  // the functions under test do not look at it
-  return make_quant_engine(config, threads);
-}
 MatrixView<const float> view(const Layer& l) { return {l.w.data(), l.n, l.k}; }
 
-TEST(CpuQuantEngine, GramLossEqualsTheSumOverTokens) {
+TEST(ScaleSearch, GramLossEqualsTheSumOverTokens) {
   for (const auto [n, k, group] : {std::array<int64_t, 3>{5, 64, 32}, {130, 128, 64}, {129, 192, 64}, {40, 96, 96}}) {
     const Layer l = random_layer(n, k, 200, static_cast<unsigned>(n));
     const format::Grid grid{4, group, true};
     const MatrixView<const float> w = view(l);
     const auto x_mean = quant::mean_abs(l.stats.abs_sum, l.tokens);
-    const auto candidates = quant::make_candidates(Search::kBoth, x_mean, quant::weight_mean({&w, 1}, group));
+    const auto candidates = quant::make_candidates(Search::kBoth, x_mean, weight_mean({&w, 1}, group));
     std::vector<std::vector<float>> scales;
     for (const auto& c : candidates) scales.push_back(c.scale);
     const std::vector<int32_t> corrected = {3, 20};
+    ThreadPool pool(2);
     for (const auto& fixed : {std::vector<int32_t>{}, corrected}) {
-      const std::vector<double> losses = engine()->scale_losses({&w, 1}, l.stats, scales, grid, fixed);
+      const std::vector<double> losses = scale_losses(pool, w, l.stats, scales, grid, fixed);
       ASSERT_EQ(losses.size(), scales.size());
       for (size_t c = 0; c < scales.size(); c += 7) {
         std::vector<float> rounded(l.w.size());
@@ -84,11 +81,12 @@ TEST(CpuQuantEngine, GramLossEqualsTheSumOverTokens) {
   }
 }
 
-TEST(CpuQuantEngine, ClipLimitsAreTheBestOfTheTenSteps) {
+TEST(ScaleSearch, ClipLimitsAreTheBestOfTheTenSteps) {
   const int64_t group = 32;
   const Layer l = random_layer(9, 96, 150, 7);
   const format::Grid grid{4, group, true};
-  const std::vector<float> limits = engine()->clip_limits(view(l), l.stats, grid, {});
+  ThreadPool pool(2);
+  const std::vector<float> limits = clip_limits(pool, view(l), l.stats, grid, {});
   int clipped = 0;
   for (int64_t r = 0; r < l.n; ++r)
     for (int64_t g = 0; g < l.k / group; ++g) {
@@ -116,18 +114,17 @@ TEST(CpuQuantEngine, ClipLimitsAreTheBestOfTheTenSteps) {
   EXPECT_GT(clipped, 0);
 }
 
-TEST(CpuQuantEngine, ThreadsDoNotChangeABit) {
+TEST(ScaleSearch, ThreadsDoNotChangeABit) {
   const Layer l = random_layer(300, 256, 64, 11);
   const MatrixView<const float> w = view(l);
   const format::Grid grid{4, 128, true};
   const std::vector<std::vector<float>> scales(3, std::vector<float>(256, 1.25f));
-  const auto one = engine(1), three = engine(3);
-  EXPECT_EQ(one->scale_losses({&w, 1}, l.stats, scales, grid, {}),
-            three->scale_losses({&w, 1}, l.stats, scales, grid, {}));
-  const std::vector<float> limits = one->clip_limits(w, l.stats, grid, {});
-  EXPECT_EQ(limits, three->clip_limits(w, l.stats, grid, {}));
-  EXPECT_EQ(one->loss(w, l.stats, limits, grid, {}), three->loss(w, l.stats, limits, grid, {}));
-  EXPECT_EQ(one->quantize(w, limits, grid), three->quantize(w, limits, grid));
+  ThreadPool one(1), three(3);
+  EXPECT_EQ(scale_losses(one, w, l.stats, scales, grid, {}), scale_losses(three, w, l.stats, scales, grid, {}));
+  const std::vector<float> limits = clip_limits(one, w, l.stats, grid, {});
+  EXPECT_EQ(limits, clip_limits(three, w, l.stats, grid, {}));
+  EXPECT_EQ(clipped_loss(one, w, l.stats, limits, grid, {}), clipped_loss(three, w, l.stats, limits, grid, {}));
+  EXPECT_EQ(quantize(one, w, limits, grid), quantize(three, w, limits, grid));
 }
 
 }  // namespace

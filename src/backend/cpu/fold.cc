@@ -1,14 +1,11 @@
-#include "quant/fold.h"
+#include "backend/cpu/fold.h"
 
-#include <fmt/format.h>
+#include <string>
 
 #include "core/checked.h"
 
-namespace awq::quant {
+namespace awq::backend::cpu {
 namespace {
-
-using backend::FloatBlock;
-using backend::FloatTensor;
 
 void divide_rows(FloatTensor& t, std::span<const float> scale) {
   const int64_t rows = t.shape[0], cols = t.shape.size() > 1 ? t.shape[1] : 1, first = rows - std::ssize(scale);
@@ -38,14 +35,4 @@ void fold_scale(FloatBlock& block, const model::LayerGroup& group, std::span<con
   }
 }
 
-std::string cannot_fold(const FloatBlock& block, const model::LayerGroup& group) {
-  if (!group.only_if_square) return {};
-  const FloatTensor* producer = block.find(std::string(group.absorbs) + ".weight");
-  const FloatTensor* consumer = block.find(std::string(group.linears[0]) + ".weight");
-  AWQ_ASSERT(producer && consumer);
-  if (producer->shape == consumer->shape) return {};
-  return fmt::format("{} has {} outputs, {} has {} inputs", group.absorbs, producer->shape[0], group.linears[0],
-                     consumer->shape[1]);
-}
-
-}  // namespace awq::quant
+}  // namespace awq::backend::cpu
