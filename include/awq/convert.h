@@ -1,4 +1,4 @@
-// An AWQ checkpoint from one packed layout to another; the weights stay what they are, bit for bit.
+// A 4-bit checkpoint from one packed layout to another; the weights stay what they are, bit for bit.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -16,7 +16,7 @@ struct ConvertProgress {
 };
 
 struct ConvertOptions {
-  std::string model;          // AWQ checkpoint: folder, or org/name in the local Hugging Face cache
+  std::string model;          // 4-bit checkpoint: folder, or org/name in the local Hugging Face cache
   std::filesystem::path out;  // folder to create
   Layout to = Layout::kGemm;
   bool force = false;  // replace an existing output
@@ -33,8 +33,8 @@ struct ConvertReport {
   double seconds = 0;
 };
 
-// One linear is in memory at a time. Throws Error: kBadInput when the model is not AWQ, a linear is damaged or does not
-// fit the layout, kExists and kUsage for the output folder, kNoRoom when the disk does not suffice.
+// One linear is in memory at a time. Throws Error: kBadInput when the model is not quantized, a linear is damaged or
+// does not fit the layout, kExists and kUsage for the output folder, kNoRoom when the disk does not suffice.
 ConvertReport convert(const ConvertOptions&);
 
 }  // namespace awq

@@ -8,7 +8,7 @@ namespace awq {
 
 struct ModuleInfo {
   std::string name;    // "model.layers.3.mlp.down_proj"
-  std::string format;  // "gemm", "gemv", "gemv_fast", or the dtype of its weight: "BF16"
+  std::string format;  // "gemm", "compressed-tensors" ..., or the dtype of its weight: "BF16"
   bool quantized = false;
   int bits = 0, group_size = 0;  // of a quantized module
   std::vector<int64_t> shape;    // (output features, input features), or the shape of its weight
@@ -19,7 +19,7 @@ struct ModuleInfo {
 
 struct CheckpointInfo {
   std::string folder, architecture;
-  std::string layout;  // quantization_config.version; empty for a checkpoint that is not AWQ
+  std::string layout;  // "gemm", "compressed-tensors" ...; empty when it is not quantized in a way that is read
   int bits = 0, group_size = 0;
   std::vector<ModuleInfo> modules;       // in the order of their names, block numbers as numbers
   uint64_t bytes = 0, weights = 0;       // of all modules

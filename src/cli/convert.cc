@@ -28,10 +28,13 @@ struct Request {
 void declare(Args& args, Request& request) {
   args.about(
       "Repacks the quantized linears; their values stay what they are, bit for bit, and everything else is copied. awq "
-      "itself runs every layout on every kernel, so this is for other loaders: gemm for vLLM, SGLang and "
-      "transformers.");
+      "itself runs every layout on every kernel, so this is for other loaders: gemm for vLLM, SGLang and transformers "
+      "as "
+      "an AWQ checkpoint, compressed-tensors for vLLM's own format. compressed-tensors-sym takes weights quantized "
+      "with "
+      "--sym only.");
   args.positional("MODEL", request.options.model,
-                  "AWQ checkpoint: folder, or org/name in the local Hugging Face cache");
+                  "AWQ or compressed-tensors checkpoint: folder, or org/name in the local Hugging Face cache");
   args.positional("OUT", request.out, "folder to create");
   args.section("what to write");
   args.choice("--to,--version,--layout,--format", request.options.to, layout_choices(), "layout of the packed weights");
@@ -40,6 +43,7 @@ void declare(Args& args, Request& request) {
   args.flag("--force", request.options.force, "replace an existing output, after the new one is complete");
   add_progress_option(args, request.progress);
   args.example("awq convert old-gemv-model out/for-vllm --to gemm", "a layout that vLLM reads");
+  args.example("awq convert org/model-W4A16 out/gemm --to gemm", "from llm-compressor's format to AWQ's");
 }
 
 std::string text_of(const ConvertReport& report) {

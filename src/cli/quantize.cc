@@ -14,6 +14,7 @@
 #include "cli/quantize_report.h"
 #include "cli/signals.h"
 #include "cli/terminal.h"
+#include "format/registry.h"
 
 namespace awq::cli {
 namespace {
@@ -44,8 +45,10 @@ void declare_format(Args& args, Request& request) {
              {-1, 1 << 20});
   args.flag("--sym,!--zero_point,--no-zero_point", request.symmetric,
             "symmetric: no zero points (stored as 8, so that every loader reads it)");
-  args.choice("--version,--layout,--format", config.version, layout_choices(),
-              "layout of the packed weights: gemm is what vLLM, SGLang and transformers read");
+  args.choice(
+      "--version,--layout,--format", config.version, layout_choices(),
+      "layout of the packed weights: gemm is what vLLM, SGLang and transformers read as AWQ; compressed-tensors is "
+      "vLLM's own");
   args.fraction("--keep-fp16", "SHARE", request.options.keep_fp16,
                 "keep this share of each linear's input channels in fp16, in a side file other loaders do not see: "
                 "0.1% to 3%, as 1% or 0.01");
@@ -123,9 +126,7 @@ void fill_in(Request& request) {
 }
 
 void note_layout(const QuantConfig& config) {
-  if (config.version == Layout::kGemm) return;
-  warn(
-      "vLLM ignores the layout's name and misreads this one; write gemm for it (awq picks its kernels for any layout)");
+  if (const std::string_view caution = format::layout(config.version).caution; !caution.empty()) warn(caution);
 }
 
 }  // namespace

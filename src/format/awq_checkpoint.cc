@@ -8,6 +8,7 @@
 #include "awq/error.h"
 #include "format/registry.h"
 #include "io/escape.h"
+#include "model/architectures.h"
 
 namespace awq::format {
 namespace {
@@ -52,9 +53,7 @@ class ModuleTensors {
   }
 
   static bool matches(const EncodedTensor& t, std::span<const EncodedTensor> planned) {
-    return std::any_of(planned.begin(), planned.end(), [&](const EncodedTensor& p) {
-      return p.suffix == t.suffix && p.dtype == t.dtype && p.shape == t.shape;
-    });
+    return std::any_of(planned.begin(), planned.end(), [&](const EncodedTensor& p) { return fits(p, t); });
   }
 
   const io::Checkpoint& checkpoint_;
@@ -62,13 +61,13 @@ class ModuleTensors {
   std::map<std::string, EncodedTensor, std::less<>> tensors_;
 };
 
-// Wrong `version` keys exist, because several engines ignore the key; the shapes tell the layouts apart.
+// Wrong `version` keys exist, because several engines ignore the key; names and shapes tell the layouts apart.
 void refuse_other_layout(const LayoutRow& declared, ModuleTensors& tensors, int64_t n, int64_t k, int group) {
   if (declared.refusal(n, k, group).empty() && tensors.all_match(declared.plan(n, k, group))) return;
   for (const LayoutRow& row : layouts())
     if (row.refusal(n, k, group).empty() && tensors.all_match(row.plan(n, k, group)))
-      bad(fmt::format("the tensors are in layout {0}, but quantization_config says {1}: set its \"version\" to \"{0}\"",
-                      row.name, declared.name));
+      bad(fmt::format("the tensors are in layout {}, but quantization_config says {}: it should hold {}", row.name,
+                      declared.name, row.declared_by));
 }
 
 // Biases are copied from the original model by some writers, in its dtype.
@@ -110,7 +109,7 @@ QuantizedLinear decode_module(const io::Checkpoint& checkpoint, const QuantConfi
 }  // namespace
 
 bool is_quantized_module(const io::Checkpoint& checkpoint, const std::string& module) {
-  return checkpoint.has(module + ".qweight");
+  return model::is_packed(checkpoint, module);
 }
 
 int resolved_group(const QuantConfig& quant, int64_t k) {

@@ -92,15 +92,28 @@ QuantizedLinear decode(const TensorSource& source, int64_t n, int64_t k, int gro
   unpack(tensors[1]->bytes.data(), groups, words, w.zeros.data());
   for (int64_t row = 0; row < n; ++row)
     for (int64_t g = 0; g < groups; ++g) w.scales[row * groups + g] = load<f16_t>(*tensors[2], g * n + row);
-  finish_decoding(source, w);
+  finish_decoding(source, "scales", w);
   return w;
 }
 
 }  // namespace
 
 constinit const LayoutRow kGemmRow = {
-    Layout::kGemm, "gemm",  "a row of words an input feature: every AWQ loader reads it (vLLM, SGLang, transformers)",
-    plan,          refusal, encode,
-    decode};
+    .layout = Layout::kGemm,
+    .name = "gemm",
+    .what = "a row of words an input feature: every AWQ loader reads it (vLLM, SGLang, transformers)",
+    .method = "awq",
+    .declared_by = "\"version\": \"gemm\"",
+    .codes = "qweight",
+    .symmetric = Layout::kGemm,
+    .size =
+        [](int64_t rows, int64_t cols) {
+          return LinearSize{cols * kCodesPerWord, rows};
+        },
+    .plan = plan,
+    .refusal = refusal,
+    .encode = encode,
+    .decode = decode,
+    .config_json = autoawq_config_json};
 
 }  // namespace awq::format

@@ -29,29 +29,16 @@ std::string refusal(int64_t n, int64_t k, int group) {
   return padded_group_refusal("gemv", group);
 }
 
-// Natural order: byte b of the little-endian words holds codes 2b (low) and 2b + 1 (high).
-void pack(const uint8_t* codes, int64_t pairs, std::byte* out) {
-  for (int64_t b = 0; b < pairs; ++b) out[b] = static_cast<std::byte>(codes[2 * b] | codes[2 * b + 1] << 4);
-}
-
-void unpack(const std::byte* in, int64_t pairs, uint8_t* codes) {
-  for (int64_t b = 0; b < pairs; ++b) {
-    const uint8_t byte = static_cast<uint8_t>(in[b]);
-    codes[2 * b] = byte & 15;
-    codes[2 * b + 1] = byte >> 4;
-  }
-}
-
 std::vector<EncodedTensor> encode(const QuantizedLinear& w) {
   check_encodable(kGemvRow, w);
   std::vector<EncodedTensor> out;
   for (const EncodedTensor& t : plan(w.n, w.k, w.group)) out.push_back(zero_filled(t));
   const int64_t groups = w.groups(), padded = padded_groups(w.k, w.group);
-  pack(w.q.data(), w.n * w.k / 2, out[0].bytes.data());
+  pack_pairs(w.q.data(), w.n * w.k / 2, out[0].bytes.data());
   std::vector<uint8_t> zeros(padded);  // of one row; the padding stays 0
   for (int64_t n = 0; n < w.n; ++n) {
     std::memcpy(zeros.data(), w.zeros.data() + n * groups, groups);
-    pack(zeros.data(), padded / 2, out[1].bytes.data() + n * padded / 2);
+    pack_pairs(zeros.data(), padded / 2, out[1].bytes.data() + n * padded / 2);
     std::memcpy(out[2].bytes.data() + n * padded * sizeof(f16_t), w.scales.data() + n * groups, groups * sizeof(f16_t));
   }
   append_bias(out, w);
@@ -62,23 +49,37 @@ QuantizedLinear decode(const TensorSource& source, int64_t n, int64_t k, int gro
   const auto tensors = require_planned(kGemvRow, source, n, k, group);
   QuantizedLinear w = sized_linear(n, k, group);
   const int64_t groups = w.groups(), padded = padded_groups(k, group);
-  unpack(tensors[0]->bytes.data(), n * k / 2, w.q.data());
+  unpack_pairs(tensors[0]->bytes.data(), n * k / 2, w.q.data());
   std::vector<uint8_t> zeros(padded);
   for (int64_t row = 0; row < n; ++row) {
-    unpack(tensors[1]->bytes.data() + row * padded / 2, padded / 2, zeros.data());
+    unpack_pairs(tensors[1]->bytes.data() + row * padded / 2, padded / 2, zeros.data());
     std::memcpy(w.zeros.data() + row * groups, zeros.data(), groups);
     std::memcpy(w.scales.data() + row * groups, tensors[2]->bytes.data() + row * padded * sizeof(f16_t),
                 groups * sizeof(f16_t));
   }
-  finish_decoding(source, w);
+  finish_decoding(source, "scales", w);
   return w;
 }
 
 }  // namespace
 
 constinit const LayoutRow kGemvRow = {
-    Layout::kGemv, "gemv",  "a row of words an output feature, for one sequence at a time (AutoAWQ, GPTQModel)",
-    plan,          refusal, encode,
-    decode};
+    .layout = Layout::kGemv,
+    .name = "gemv",
+    .what = "a row of words an output feature, for one sequence at a time (AutoAWQ, GPTQModel)",
+    .method = "awq",
+    .declared_by = "\"version\": \"gemv\"",
+    .codes = "qweight",
+    .caution = kVllmMisreads,
+    .symmetric = Layout::kGemv,
+    .size =
+        [](int64_t rows, int64_t cols) {
+          return LinearSize{rows, cols * kCodesPerWord};
+        },
+    .plan = plan,
+    .refusal = refusal,
+    .encode = encode,
+    .decode = decode,
+    .config_json = autoawq_config_json};
 
 }  // namespace awq::format

@@ -113,7 +113,7 @@ QuantizedLinear decode(const TensorSource& source, int64_t n, int64_t k, int gro
   unpack(*tensors[0], w);
   for (int64_t row = 0; row < n; ++row)
     for (int64_t g = 0; g < groups; ++g) w.scales[row * groups + g] = load<f16_t>(*tensors[2], g * n + row);
-  finish_decoding(source, w);  // before the zero points, which divide by the scales
+  finish_decoding(source, "scales", w);  // before the zero points, which divide by the scales
   for (int64_t row = 0; row < n; ++row)
     for (int64_t g = 0; g < groups; ++g)
       w.zeros[row * groups + g] = decode_zero(w.scales[row * groups + g], load<f16_t>(*tensors[1], g * n + row), row);
@@ -123,12 +123,22 @@ QuantizedLinear decode(const TensorSource& source, int64_t n, int64_t k, int gro
 }  // namespace
 
 constinit const LayoutRow kGemvFastRow = {
-    Layout::kGemvFast,
-    "gemv_fast",
-    "four output features interleaved, zero points as fp16 offsets (AutoAWQ, llm-awq kernels)",
-    plan,
-    refusal,
-    encode,
-    decode};
+    .layout = Layout::kGemvFast,
+    .name = "gemv_fast",
+    .what = "four output features interleaved, zero points as fp16 offsets (AutoAWQ, llm-awq kernels)",
+    .method = "awq",
+    .declared_by = "\"version\": \"gemv_fast\"",
+    .codes = "qweight",
+    .caution = kVllmMisreads,
+    .symmetric = Layout::kGemvFast,
+    .size =
+        [](int64_t rows, int64_t cols) {
+          return LinearSize{rows * kRows, cols};
+        },
+    .plan = plan,
+    .refusal = refusal,
+    .encode = encode,
+    .decode = decode,
+    .config_json = autoawq_config_json};
 
 }  // namespace awq::format

@@ -4,6 +4,10 @@
 
 namespace awq::format {
 
-extern const LayoutRow kGemmRow, kGemvRow, kGemvFastRow;
+extern const LayoutRow kGemmRow, kGemvRow, kGemvFastRow, kCompressedTensorsRow, kCompressedTensorsSymRow;
+
+// quantization_config in the words of each family (config_json.cc).
+std::string autoawq_config_json(const QuantConfig&);
+std::string compressed_tensors_config_json(const QuantConfig&);
 
 }  // namespace awq::format

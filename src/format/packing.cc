@@ -25,11 +25,20 @@ void check_codes(std::span<const uint8_t> codes, const char* what) {
   if (seen > 15) bad(fmt::format("{} holds a code above 15, which would spill into its neighbours", what));
 }
 
+void check_symmetric(const LayoutRow& row, const QuantizedLinear& w) {
+  const auto other = std::find_if(w.zeros.begin(), w.zeros.end(), [](uint8_t zero) { return zero != kSymmetricZero; });
+  if (other == w.zeros.end()) return;
+  bad(
+      fmt::format("output feature {} has a zero point of {}, and {} has none: write a layout with zero points, or "
+                  "quantize the original with --sym",
+                  (other - w.zeros.begin()) / w.groups(), *other, row.name));
+}
+
 // The tensor as planned, or Error(kBadInput) saying what is missing or differs.
 const EncodedTensor& require(const TensorSource& source, const EncodedTensor& planned) {
   const EncodedTensor* t = source(planned.suffix);
   if (t == nullptr) bad(fmt::format("{} is missing", planned.suffix));
-  if (t->dtype != planned.dtype)
+  if (t->dtype != planned.dtype && !(planned.or_bf16 && t->dtype == Dtype::kBF16))
     bad(fmt::format("{} has dtype {}, {} is needed", planned.suffix, dtype_name(t->dtype), dtype_name(planned.dtype)));
   if (t->shape != planned.shape)
     bad(fmt::format("{} has shape [{}], [{}] is needed", planned.suffix, fmt::join(t->shape, ", "),
@@ -83,6 +92,11 @@ std::string padded_group_refusal(std::string_view layout, int group) {
              : fmt::format("{} needs a group of 32, 64 or at least 128, group = {}", layout, group);
 }
 
+bool fits(const EncodedTensor& planned, const EncodedTensor& found) {
+  const bool dtype = found.dtype == planned.dtype || (planned.or_bf16 && found.dtype == Dtype::kBF16);
+  return dtype && found.suffix == planned.suffix && found.shape == planned.shape;
+}
+
 void check_encodable(const LayoutRow& row, const QuantizedLinear& w) {
   if (w.bits != 4) bad(fmt::format("{} holds 4-bit codes, bits = {}", row.name, w.bits));
   if (const std::string why = row.refusal(w.n, w.k, w.group); !why.empty()) bad(why);
@@ -92,6 +106,7 @@ void check_encodable(const LayoutRow& row, const QuantizedLinear& w) {
   AWQ_ASSERT(w.bias.empty() || w.bias.size() == static_cast<size_t>(w.n));
   check_codes(w.q, "q");
   check_codes(w.zeros, "zeros");
+  if (!row.zero_points) check_symmetric(row, w);
   check_finite(w.scales, "scales", w.groups());
 }
 
@@ -120,14 +135,26 @@ void append_bias(std::vector<EncodedTensor>& out, const QuantizedLinear& w) {
   std::memcpy(out.back().bytes.data(), w.bias.data(), out.back().bytes.size());
 }
 
-void finish_decoding(const TensorSource& source, QuantizedLinear& w) {
+void finish_decoding(const TensorSource& source, std::string_view scales, QuantizedLinear& w) {
   if (source("bias") != nullptr) {
     const EncodedTensor& bias = require(source, described("bias", Dtype::kF16, {w.n}));
     w.bias.resize(w.n);
     std::memcpy(w.bias.data(), bias.bytes.data(), bias.bytes.size());
     check_finite(w.bias, "bias", 1);
   }
-  check_finite(w.scales, "scales", w.groups());
+  check_finite(w.scales, scales, w.groups());
+}
+
+void pack_pairs(const uint8_t* codes, int64_t pairs, std::byte* out) {
+  for (int64_t b = 0; b < pairs; ++b) out[b] = static_cast<std::byte>(codes[2 * b] | codes[2 * b + 1] << 4);
+}
+
+void unpack_pairs(const std::byte* in, int64_t pairs, uint8_t* codes) {
+  for (int64_t b = 0; b < pairs; ++b) {
+    const uint8_t byte = static_cast<uint8_t>(in[b]);
+    codes[2 * b] = byte & 15;
+    codes[2 * b + 1] = byte >> 4;
+  }
 }
 
 }  // namespace awq::format

@@ -13,7 +13,8 @@ namespace awq::format {
 
 static_assert(std::endian::native == std::endian::little, "safetensors words are little-endian and copied as they are");
 
-inline constexpr int kCodesPerWord = 8;  // 4-bit codes in an int32
+inline constexpr int kCodesPerWord = 8;       // 4-bit codes in an int32
+inline constexpr uint8_t kSymmetricZero = 8;  // the zero point of every symmetric code
 
 // Codes 8c + kWordOrder[i] sit in nibble i: the order in which AWQ's kernels take the halves of a word apart.
 inline constexpr int kWordOrder[kCodesPerWord] = {0, 2, 4, 6, 1, 3, 5, 7};
@@ -40,8 +41,17 @@ std::vector<const EncodedTensor*> require_planned(const LayoutRow&, const Tensor
                                                   int group);
 QuantizedLinear sized_linear(int64_t n, int64_t k, int group);  // all arrays zero, no bias
 void append_bias(std::vector<EncodedTensor>&, const QuantizedLinear&);
-// Last step of every decode: the bias, where there is one; then NaN and infinity are refused.
-void finish_decoding(const TensorSource&, QuantizedLinear&);
+// Last step of every decode: the bias, where there is one; then NaN and infinity are refused, in `scales` by that
+// suffix.
+void finish_decoding(const TensorSource&, std::string_view scales, QuantizedLinear&);
+
+// Natural order: byte b of the little-endian words holds codes 2b (low) and 2b + 1 (high).
+void pack_pairs(const uint8_t* codes, int64_t pairs, std::byte* out);
+void unpack_pairs(const std::byte* in, int64_t pairs, uint8_t* codes);
+
+// What gemv and gemv_fast tell whoever writes them.
+inline constexpr std::string_view kVllmMisreads =
+    "vLLM ignores the layout's name and misreads this one; write gemm for it (awq picks its kernels for any layout)";
 
 template <class T>
 T load(const EncodedTensor& t, int64_t index) {

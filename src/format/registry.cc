@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <nlohmann/json.hpp>
 
 #include "awq/error.h"
 #include "core/checked.h"
@@ -11,7 +10,8 @@
 namespace awq::format {
 
 std::span<const LayoutRow> layouts() {
-  static const LayoutRow rows[] = {kGemmRow, kGemvRow, kGemvFastRow};  // in the order of enum class Layout
+  static const LayoutRow rows[] = {kGemmRow, kGemvRow, kGemvFastRow, kCompressedTensorsRow,
+                                   kCompressedTensorsSymRow};  // in the order of enum class Layout
   return rows;
 }
 
@@ -34,17 +34,6 @@ std::string layout_names() {
   return names;
 }
 
-std::string quantization_config_json(const QuantConfig& config) {
-  nlohmann::ordered_json json;
-  json["quant_method"] = "awq";
-  json["bits"] = config.bits;
-  json["group_size"] = config.group_size;
-  // A symmetric quantization is stored with all zero points at 8: with false here, vLLM and others refuse the file.
-  json["zero_point"] = true;
-  json["version"] = layout(config.version).name;
-  json["modules_to_not_convert"] = nullptr;
-  if (!config.modules_to_not_convert.empty()) json["modules_to_not_convert"] = config.modules_to_not_convert;
-  return json.dump(2);
-}
+std::string quantization_config_json(const QuantConfig& config) { return layout(config.version).config_json(config); }
 
 }  // namespace awq::format

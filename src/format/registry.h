@@ -18,6 +18,14 @@ struct EncodedTensor {
   Dtype dtype = Dtype::kI32;
   std::vector<int64_t> shape;
   std::vector<std::byte> bytes;  // empty where only dtype and shape were asked for
+  bool or_bf16 = false;          // of a plan: a reader takes BF16 in place of F16
+};
+
+// Whether a tensor that was found may stand where `planned` does.
+bool fits(const EncodedTensor& planned, const EncodedTensor& found);
+
+struct LinearSize {
+  int64_t n, k;
 };
 
 // Gives decode() the tensors of one module; returns nullptr when there is none of that suffix. What it points to must
@@ -26,8 +34,16 @@ using TensorSource = std::function<const EncodedTensor*(std::string_view suffix)
 
 struct LayoutRow {
   Layout layout;
-  std::string_view name;  // "gemm": as in quantization_config.version
-  std::string_view what;  // one line for --help and `awq inspect`
+  std::string_view name;          // "gemm": as in quantization_config.version, and as --format takes it
+  std::string_view what;          // one line for --help and `awq inspect`
+  std::string_view method;        // quantization_config.quant_method
+  std::string_view declared_by;   // what quantization_config holds for it
+  std::string_view codes;         // suffix of the first planned tensor, the one that every packed linear has
+  std::string_view caution = "";  // what whoever writes it should know, or ""
+  bool zero_points = true;        // false: only linears whose zero points are all 8
+  Layout symmetric;               // the row that a symmetric quantization is written as: mostly this one
+  // n and k from the shape of the codes.
+  LinearSize (*size)(int64_t rows, int64_t cols);
   // Tensors and shapes for a linear of that size, without data: for planning. Bias, where present, is not listed.
   std::vector<EncodedTensor> (*plan)(int64_t n, int64_t k, int group);
   // "" when a linear of that size can be written, else the reason with the numbers.
@@ -38,6 +54,7 @@ struct LayoutRow {
   // or bias is NaN or infinite. A scale of 0 is read as it is; gemv_fast then has no zero point to give back and says
   // 0.
   QuantizedLinear (*decode)(const TensorSource&, int64_t n, int64_t k, int group);
+  std::string (*config_json)(const QuantConfig&);  // quantization_config
 };
 
 std::span<const LayoutRow> layouts();
@@ -45,7 +62,7 @@ const LayoutRow& layout(Layout);
 const LayoutRow* find_layout(std::string_view name);  // any case; nullptr when unknown
 std::string layout_names();                           // "gemm, gemv, gemv_fast"
 
-// quantization_config as AutoAWQ writes it, as JSON text.
+// quantization_config of the layout `version`, as JSON text.
 std::string quantization_config_json(const QuantConfig&);
 
 }  // namespace awq::format

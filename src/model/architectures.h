@@ -62,8 +62,12 @@ struct LinearShape {
 };  // name within the block: "self_attn.q_proj"
 std::vector<LinearShape> block_linears(const ModelConfig&);
 
+// Whether `module` ("model.layers.0.mlp.up_proj") is stored in 4 bits, whatever the layout: by the tensors that only
+// packed linears have.
+bool is_packed(const io::Checkpoint&, const std::string& module);
+
 // Error(kBadInput) when a tensor that config.json implies is missing (all of them are listed) or has another shape
-// (both are named). A linear that is already packed, having a .qweight, is left to the format that reads it.
+// (both are named). A linear that is packed is left to the format that reads it.
 void check_tensors(const io::Checkpoint&, const ModelConfig&);
 
 }  // namespace awq::model

@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "awq/error.h"
 #include "io/checkpoint.h"
 #include "io/escape.h"
@@ -13,12 +15,15 @@ namespace {
 constexpr size_t kListed = 8;
 constexpr std::string_view kWeight = ".weight";
 
+// AWQ's layouts have the first, compressed-tensors the second.
+constexpr std::string_view kPackedSuffixes[] = {".qweight", ".weight_packed"};
+
 class Checker {
  public:
   explicit Checker(const io::Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
 
   void check(const TensorNeed& need) {
-    if (need.linear && checkpoint_.has(need.name.substr(0, need.name.size() - kWeight.size()) + ".qweight")) return;
+    if (need.linear && is_packed(checkpoint_, need.name.substr(0, need.name.size() - kWeight.size()))) return;
     if (!checkpoint_.has(need.name)) return note_missing(need.name);
     const std::vector<int64_t>& shape = checkpoint_.info(need.name).shape;
     if (shape != need.shape)
@@ -45,6 +50,11 @@ class Checker {
 };
 
 }  // namespace
+
+bool is_packed(const io::Checkpoint& checkpoint, const std::string& module) {
+  return std::any_of(std::begin(kPackedSuffixes), std::end(kPackedSuffixes),
+                     [&](std::string_view suffix) { return checkpoint.has(module + std::string(suffix)); });
+}
 
 void check_tensors(const io::Checkpoint& checkpoint, const ModelConfig& config) {
   Checker checker(checkpoint);

@@ -127,7 +127,7 @@ ModelConfig parse_config(std::string_view config_json, const std::string& what) 
   if (!json.object()) fields.fail("it must be a JSON object");
   ModelConfig c;
   c.arch = &parse_architecture(fields);
-  parse_quantization(fields, c);
+  if (const std::optional<QuantConfig> quant = parse_quantization(fields)) c.quantized = true, c.quant = *quant;
   for (const SizeRow& row : kSizes) {
     const std::optional<int64_t> size = fields.integer(row.key, 1, row.high);
     if (!size) fields.missing(row.key);

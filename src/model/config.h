@@ -34,12 +34,12 @@ struct ModelConfig {
   std::string source_dtype;       // "bfloat16", ...
   std::vector<int32_t> bos, eos;  // token ids, possibly several eos
 
-  bool quantized = false;  // has an AWQ quantization_config, then `quant` holds it
+  bool quantized = false;  // has a quantization_config that is read, then `quant` holds it
   QuantConfig quant;
 };
 
 // Error(kBadInput) naming the field, its value and the accepted range; or the architecture and the supported ones; or
-// the quantization method that is not AWQ. Both rope_theta/rope_scaling and transformers 5's rope_parameters are read.
+// the quantization method that is not read. Both rope_theta/rope_scaling and transformers 5's rope_parameters are read.
 ModelConfig parse_config(std::string_view config_json, const std::string& what);
 
 }  // namespace awq::model

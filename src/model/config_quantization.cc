@@ -1,4 +1,4 @@
-// quantization_config: AutoAWQ's keys in both spellings; every other method is refused by name.
+// quantization_config: one parser a method, AutoAWQ's keys here in both spellings; other methods are refused by name.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -57,24 +57,40 @@ std::vector<std::string> parse_skipped(const Fields& fields) {
   return names;
 }
 
+void parse_awq(const Fields& fields, QuantConfig& quant) {
+  quant.bits = parse_bits(fields);
+  quant.group_size = parse_group(fields);
+  quant.zero_point = fields.boolean("zero_point").value_or(true);
+  quant.version = parse_layout(fields);
+  quant.modules_to_not_convert = parse_skipped(fields);
+}
+
+struct MethodRow {
+  std::string_view name;  // quant_method
+  void (*parse)(const Fields&, QuantConfig&);
+};
+constexpr MethodRow kMethods[] = {{"awq", parse_awq}, {"compressed-tensors", parse_compressed_tensors}};
+
+const MethodRow& method_of(const Fields& fields) {
+  const std::string name = fields.string("quant_method").value_or("(none named)");
+  for (const MethodRow& row : kMethods)
+    if (row.name == name) return row;
+  fields.fail(fmt::format(
+      "the checkpoint is quantized with {}, which is not read; give the original checkpoint, an AWQ one or a "
+      "compressed-tensors one with 4-bit weights",
+      io::printable(name)));
+}
+
 }  // namespace
 
-void parse_quantization(const Fields& config, ModelConfig& out) {
+std::optional<QuantConfig> parse_quantization(const Fields& config) {
   const io::Json* object = config.find("quantization_config");
-  if (!object) return;
+  if (!object) return std::nullopt;
   if (!object->object()) config.fail(fmt::format("quantization_config is {}; it must be an object", spelled(*object)));
   const Fields fields(*object, config.what() + ", quantization_config");
-  const std::string method = fields.string("quant_method").value_or("(none named)");
-  if (method != "awq")
-    fields.fail(fmt::format(
-        "the checkpoint is quantized with {}, which is not read; give the original checkpoint or an AWQ one",
-        io::printable(method)));
-  out.quantized = true;
-  out.quant.bits = parse_bits(fields);
-  out.quant.group_size = parse_group(fields);
-  out.quant.zero_point = fields.boolean("zero_point").value_or(true);
-  out.quant.version = parse_layout(fields);
-  out.quant.modules_to_not_convert = parse_skipped(fields);
+  QuantConfig quant;
+  method_of(fields).parse(fields, quant);
+  return quant;
 }
 
 }  // namespace awq::model

@@ -29,6 +29,9 @@ void check_options(const QuantizeOptions& o) {
   require(o.config.bits == 4, fmt::format("bits = {}: the AWQ layouts hold 4 bits", o.config.bits));
   require(o.config.group_size == -1 || std::count(std::begin(kGroupSizes), std::end(kGroupSizes), o.config.group_size),
           fmt::format("group size {}: choose 32, 64, 128, or -1 for one group a row", o.config.group_size));
+  const format::LayoutRow& layout = format::layout(o.config.version);
+  require(layout.zero_points || !o.config.zero_point,
+          fmt::format("layout {} holds no zero points: add --sym, or choose a layout that does", layout.name));
   require(o.samples >= 1 && o.samples <= 1 << 20, fmt::format("samples = {} is not in 1 .. 1048576", o.samples));
   require(o.seqlen >= 8 && o.seqlen <= 1 << 17, fmt::format("seqlen = {} is not in 8 .. 131072", o.seqlen));
   require(o.keep_fp16 == 0 || (o.keep_fp16 >= 0.001 && o.keep_fp16 <= 0.03),

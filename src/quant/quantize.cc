@@ -94,10 +94,17 @@ class RawBlock {
   std::shared_ptr<std::byte[]> memory_;
 };
 
+// compressed-tensors without zero points is a layout of its own.
+QuantizeOptions with_final_layout(QuantizeOptions options) {
+  QuantConfig& config = options.config;
+  if (!config.zero_point) config.version = format::layout(config.version).symmetric;
+  return options;
+}
+
 class Job {
  public:
   explicit Job(const QuantizeOptions& options)
-      : options_(options),
+      : options_(with_final_layout(options)),
         checkpoint_(io::resolve_model(options.model)),
         config_(model::parse_config(checkpoint_.config_text(), (checkpoint_.folder() / "config.json").string())) {
     if (config_.quantized)
@@ -236,7 +243,7 @@ class Job {
                        rtn > 0 ? 100 * (loss / rtn - 1) : 0);
   }
 
-  const QuantizeOptions& options_;
+  const QuantizeOptions options_;
   io::Checkpoint checkpoint_;
   model::ModelConfig config_;
   Plan plan_;

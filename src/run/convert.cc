@@ -61,6 +61,7 @@ class Conversion {
       : checkpoint_(checkpoint),
         config_(model::parse_config(checkpoint.config_text(), (checkpoint.folder() / "config.json").string())),
         options_(options),
+        from_(format::layout(config_.quant.version)),
         to_(format::layout(options.to)) {
     refuse_input();
     modules_ = packed_modules(checkpoint_, config_);
@@ -84,15 +85,18 @@ class Conversion {
   void refuse_input() const;
   void plan();
   void plan_module(const std::string& module, const Size&);
+  bool is_packed_part(std::string_view suffix) const;
   void write_shards(const fs::path& folder);
   std::span<const std::byte> bytes_of(const OutputTensor&);
   void begin(const OutputTensor&);
   std::string edited_config() const;
+  std::string quantization() const;
+  std::vector<std::string> skipped_modules() const;
 
   const io::Checkpoint& checkpoint_;
   const model::ModelConfig config_;
   const ConvertOptions& options_;
-  const format::LayoutRow& to_;
+  const format::LayoutRow &from_, &to_;
   Modules modules_;
   std::vector<OutputTensor> tensors_;
   uint64_t bytes_out_ = 0, bytes_done_ = 0;
@@ -110,16 +114,22 @@ void Conversion::refuse_input() const {
                 fmt::format("{} is in layout {} already: there is nothing to convert", folder, to_.name));
 }
 
+// Every suffix that the input's layout uses; any size shows them.
+bool Conversion::is_packed_part(std::string_view suffix) const {
+  constexpr int kAnySize = 128;
+  const auto parts = from_.plan(kAnySize, kAnySize, kAnySize);
+  return std::any_of(parts.begin(), parts.end(), [&](const auto& part) { return part.suffix == suffix; });
+}
+
 // The order of the input's tensors is kept, so that going back gives the same bytes.
 void Conversion::plan() {
   std::map<std::string, bool, std::less<>> planned;
   for (const std::string& name : checkpoint_.names_in_file_order()) {
     const size_t dot = std::min(name.rfind('.'), name.size());
     const std::string module = name.substr(0, dot), suffix = dot < name.size() ? name.substr(dot + 1) : "";
-    const bool packed = suffix == "qweight" || suffix == "qzeros" || suffix == "scales";
-    if (const auto found = modules_.find(module); packed && found != modules_.end()) {
+    if (const auto found = modules_.find(module); found != modules_.end() && is_packed_part(suffix)) {
       if (!std::exchange(planned[module], true)) plan_module(module, found->second);
-    } else if (suffix == "qweight") {
+    } else if (suffix == from_.codes) {
       bad(fmt::format("{} is packed, but it is not a linear of a decoder block, the only ones whose size is known",
                       io::printable(module)));
     } else {
@@ -179,10 +189,33 @@ void Conversion::write_shards(const fs::path& folder) {
   if (shards.size() > 1) io::write_file(folder / "model.safetensors.index.json", io::index_json(shards));
 }
 
+// The list of the input, and those linears left in float that it does not cover: some writers leave it empty and let
+// the tensors tell, others have patterns in it that only their loader can match.
+std::vector<std::string> Conversion::skipped_modules() const {
+  std::vector<std::string> skipped = config_.quant.modules_to_not_convert;
+  for (int64_t layer = 0; layer < config_.layers; ++layer)
+    for (const model::LinearShape& linear : model::block_linears(config_)) {
+      const std::string module = model::block_prefix(layer) + linear.name;
+      const bool listed = std::any_of(skipped.begin(), skipped.end(),
+                                      [&](const std::string& s) { return module.find(s) != std::string::npos; });
+      if (!listed && !modules_.contains(module)) skipped.push_back(module);
+    }
+  return skipped;
+}
+
+// AWQ's layouts differ in one key, so that all others stay as they are; another method has keys of its own.
+std::string Conversion::quantization() const {
+  if (from_.method == "awq" && to_.method == "awq")
+    return io::with_member(io::member_text(checkpoint_.config_text(), "quantization_config"), "version",
+                           fmt::format("\"{}\"", to_.name));
+  QuantConfig quant = config_.quant;
+  quant.version = to_.layout;
+  quant.modules_to_not_convert = skipped_modules();
+  return format::quantization_config_json(quant);
+}
+
 std::string Conversion::edited_config() const {
-  const std::string quantization = io::member_text(checkpoint_.config_text(), "quantization_config");
-  return io::with_member(checkpoint_.config_text(), "quantization_config",
-                         io::with_member(quantization, "version", fmt::format("\"{}\"", to_.name)));
+  return io::with_member(checkpoint_.config_text(), "quantization_config", quantization());
 }
 
 void Conversion::write(const fs::path& folder) {

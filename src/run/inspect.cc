@@ -13,6 +13,7 @@
 #include "format/salient.h"
 #include "io/checkpoint.h"
 #include "io/json.h"
+#include "model/config_parts.h"
 
 namespace awq {
 namespace {
@@ -56,18 +57,6 @@ Modules group_by_module(const io::Checkpoint& checkpoint) {
   return modules;
 }
 
-// Output and input features from the shape of qweight; one row a layout of format/registry.cc.
-struct SizeRow {
-  Layout layout;
-  int64_t (*n)(int64_t rows, int64_t cols);
-  int64_t (*k)(int64_t rows, int64_t cols);
-};
-constexpr SizeRow kSizes[] = {
-    {Layout::kGemm, [](int64_t, int64_t cols) { return cols * 8; }, [](int64_t rows, int64_t) { return rows; }},
-    {Layout::kGemv, [](int64_t rows, int64_t) { return rows; }, [](int64_t, int64_t cols) { return cols * 8; }},
-    {Layout::kGemvFast, [](int64_t rows, int64_t) { return rows * 4; }, [](int64_t, int64_t cols) { return cols; }},
-};
-
 uint64_t product(const std::vector<int64_t>& shape) {
   uint64_t total = 1;
   for (const int64_t side : shape) total = checked_mul(total, static_cast<uint64_t>(side), "the number of weights");
@@ -92,6 +81,18 @@ std::string lower_word(const Json& json, const char* name, const char* otherwise
   return text;
 }
 
+// Other methods have one spelling each, so they are read as strictly as for running; what is not read is a warning.
+void read_other_method(const Json& config, CheckpointInfo& info) {
+  try {
+    const QuantConfig quant = model::parse_quantization(model::Fields(config, info.folder + "/config.json")).value();
+    info.layout = format::layout(quant.version).name;
+    info.bits = quant.bits;
+    info.group_size = quant.group_size;
+  } catch (const Error& e) {
+    info.warnings.emplace_back(e.what());
+  }
+}
+
 void read_config(const io::Checkpoint& checkpoint, CheckpointInfo& info) {
   const Json config = Json::parse(checkpoint.config_text(), info.folder + "/config.json");
   const Json* architectures = config.find("architectures");
@@ -100,7 +101,8 @@ void read_config(const io::Checkpoint& checkpoint, CheckpointInfo& info) {
     info.architecture = first != nullptr ? *first : "";
   }
   const Json* quantization = config.find("quantization_config");
-  if (quantization == nullptr || lower_word(*quantization, "quant_method", "awq") != "awq") return;
+  if (quantization == nullptr) return;
+  if (lower_word(*quantization, "quant_method", "awq") != "awq") return read_other_method(config, info);
   info.layout = lower_word(*quantization, "version", "gemm");
   info.bits = whole(*quantization, "bits", "w_bit", 4);
   info.group_size = whole(*quantization, "group_size", "q_group_size", 128);
@@ -120,19 +122,26 @@ void check_shapes(const format::LayoutRow& row, const ModuleInfo& module, const 
   }
 }
 
-void describe_quantized(const Tensors& tensors, CheckpointInfo& info, ModuleInfo& module) {
+// The tensor that holds the codes, whichever layout config.json announces; nullptr for a module that is not packed.
+const io::TensorInfo* codes_of(const Tensors& tensors) {
+  for (const format::LayoutRow& row : format::layouts())
+    if (const auto found = tensors.find(std::string(row.codes)); found != tensors.end()) return found->second;
+  return nullptr;
+}
+
+void describe_quantized(const Tensors& tensors, const io::TensorInfo& codes, CheckpointInfo& info, ModuleInfo& module) {
   const format::LayoutRow* row = format::find_layout(info.layout);
-  const std::vector<int64_t>& shape = tensors.at("qweight")->shape;
-  if (row == nullptr || shape.size() != 2) {
+  const std::vector<int64_t>& shape = codes.shape;
+  if (row == nullptr || !codes.name.ends_with(row->codes) || shape.size() != 2) {
     throw Error(ErrorKind::kBadInput,
-                fmt::format("{}: cannot read layout '{}' with a qweight of {} dimensions; known: {}", module.name,
-                            info.layout, shape.size(), format::layout_names()));
+                fmt::format("{}: cannot read layout '{}' with {} of {} dimensions; known: {}", module.name, info.layout,
+                            codes.name.substr(codes.name.rfind('.') + 1), shape.size(), format::layout_names()));
   }
-  const SizeRow& size = *std::ranges::find(kSizes, row->layout, &SizeRow::layout);
   module.quantized = true;
   module.format = row->name;
   module.bits = info.bits;
-  module.shape = {size.n(shape[0], shape[1]), size.k(shape[0], shape[1])};
+  const format::LinearSize size = row->size(shape[0], shape[1]);
+  module.shape = {size.n, size.k};
   module.group_size = info.group_size > 0 ? info.group_size : static_cast<int>(module.shape[1]);
   if (module.group_size == 0 || module.shape[1] % module.group_size != 0) {
     info.warnings.push_back(fmt::format("{}: group {} does not divide its {} input features", module.name,
@@ -145,8 +154,8 @@ void describe_quantized(const Tensors& tensors, CheckpointInfo& info, ModuleInfo
 ModuleInfo describe(const std::string& name, const Tensors& tensors, CheckpointInfo& info) {
   ModuleInfo module{.name = name, .format = {}, .shape = {}};
   for (const auto& [suffix, tensor] : tensors) module.bytes += tensor->bytes();
-  if (tensors.contains("qweight")) {
-    describe_quantized(tensors, info, module);
+  if (const io::TensorInfo* codes = codes_of(tensors)) {
+    describe_quantized(tensors, *codes, info, module);
   } else {
     const io::TensorInfo& main = tensors.contains("weight") ? *tensors.at("weight") : *tensors.begin()->second;
     module.format = main.dtype_text;

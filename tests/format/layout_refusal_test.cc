@@ -25,13 +25,14 @@ std::string message(Body&& body) {
 class EveryLayoutRefuses : public testing::TestWithParam<LayoutRow> {
  protected:
   static constexpr Size kSize{16, 128, 64};
-  std::vector<EncodedTensor> tensors_ = GetParam().encode(random_linear(kSize.n, kSize.k, kSize.group, true, 3));
+  std::vector<EncodedTensor> tensors_ =
+      GetParam().encode(storable(random_linear(kSize.n, kSize.k, kSize.group, true, 3), GetParam()));
   std::string decode(Size s = kSize) {
     return message([&] { GetParam().decode(source_of(tensors_), s.n, s.k, s.group); });
   }
 };
 INSTANTIATE_TEST_SUITE_P(Rows, EveryLayoutRefuses, testing::ValuesIn(layouts().begin(), layouts().end()),
-                         [](const auto& row) { return std::string(row.param.name); });
+                         [](const auto& row) { return test_name(row.param); });
 
 TEST_P(EveryLayoutRefuses, AMissingTensorByName) {
   for (const EncodedTensor& planned : GetParam().plan(kSize.n, kSize.k, kSize.group)) {
@@ -75,13 +76,13 @@ TEST_P(EveryLayoutRefuses, ASizeThatContradictsTheTensors) {
 TEST_P(EveryLayoutRefuses, NaNAndInfinity) {
   for (const f16_t poison : {0x7e00, 0x7c00, 0xfc00, 0x7c01}) {
     for (EncodedTensor& t : tensors_) {
-      if (t.suffix != "scales" && t.suffix != "bias") continue;
+      if (t.suffix != "scales" && t.suffix != "weight_scale" && t.suffix != "bias") continue;
       const EncodedTensor good = t;
       std::memcpy(t.bytes.data(), &poison, sizeof poison);
       EXPECT_THAT(decode(), AllOf(HasSubstr(t.suffix + " holds"), HasSubstr("output feature 0"))) << poison;
       t = good;
     }
-    QuantizedLinear w = random_linear(kSize.n, kSize.k, kSize.group, false, 3);
+    QuantizedLinear w = storable(random_linear(kSize.n, kSize.k, kSize.group, false, 3), GetParam());
     w.scales.back() = poison;
     EXPECT_THAT(message([&] { GetParam().encode(w); }), HasSubstr("scales holds"));
   }
@@ -115,7 +116,7 @@ TEST(LayoutRegistry, UnknownNamesAreNotFound) {
   EXPECT_EQ(find_layout("exllama"), nullptr);
   EXPECT_EQ(find_layout(""), nullptr);
   EXPECT_EQ(find_layout("gem"), nullptr);
-  EXPECT_EQ(layout_names(), "gemm, gemv, gemv_fast");
+  EXPECT_EQ(layout_names(), "gemm, gemv, gemv_fast, compressed-tensors, compressed-tensors-sym");
 }
 
 TEST(QuantizationConfigJson, HasAutoAwqsKeysOnly) {

@@ -13,12 +13,12 @@ namespace {
 
 class EveryLayout : public testing::TestWithParam<LayoutRow> {};
 INSTANTIATE_TEST_SUITE_P(Rows, EveryLayout, testing::ValuesIn(layouts().begin(), layouts().end()),
-                         [](const auto& row) { return std::string(row.param.name); });
+                         [](const auto& row) { return test_name(row.param); });
 
 TEST_P(EveryLayout, DecodesWhatItEncoded) {
   unsigned seed = 0;
   for (const Size& s : kSizes) {
-    const QuantizedLinear w = random_linear(s.n, s.k, s.group, seed % 2 == 0, seed);
+    const QuantizedLinear w = storable(random_linear(s.n, s.k, s.group, seed % 2 == 0, seed), GetParam());
     ++seed;
     EXPECT_TRUE(GetParam().decode(source_of(GetParam().encode(w)), s.n, s.k, s.group) == w) << s;
   }
@@ -27,7 +27,7 @@ TEST_P(EveryLayout, DecodesWhatItEncoded) {
 TEST_P(EveryLayout, PlansTheTensorsItEncodes) {
   for (const Size& s : kSizes) {
     const auto planned = GetParam().plan(s.n, s.k, s.group);
-    const auto encoded = GetParam().encode(random_linear(s.n, s.k, s.group, false, 1));
+    const auto encoded = GetParam().encode(storable(random_linear(s.n, s.k, s.group, false, 1), GetParam()));
     ASSERT_EQ(planned.size(), encoded.size());
     for (size_t i = 0; i < planned.size(); ++i) {
       EXPECT_EQ(planned[i].suffix, encoded[i].suffix);
@@ -38,7 +38,7 @@ TEST_P(EveryLayout, PlansTheTensorsItEncodes) {
   }
 }
 
-// Sets one bit of one code at a time: exactly one bit of qweight must change, each time another one.
+// Sets one bit of one code at a time: exactly one bit of the codes must change, each time another one.
 TEST_P(EveryLayout, EveryBitHasItsOwnPlace) {
   constexpr int64_t kN = 16, kK = 192;
   QuantizedLinear w = linear_of(kN, kK, 64, [](int64_t, int64_t) { return 0; });
@@ -46,10 +46,11 @@ TEST_P(EveryLayout, EveryBitHasItsOwnPlace) {
   for (size_t code = 0; code < w.q.size(); ++code)
     for (int bit = 0; bit < 4; ++bit) {
       w.q[code] = static_cast<uint8_t>(1 << bit);
-      const EncodedTensor qweight = GetParam().encode(w)[0];
+      const EncodedTensor codes = GetParam().encode(w)[0];
+      ASSERT_EQ(codes.suffix, GetParam().codes);
       int ones = 0;
-      for (size_t b = 0; b < qweight.bytes.size(); ++b)
-        if (const auto byte = static_cast<uint8_t>(qweight.bytes[b])) {
+      for (size_t b = 0; b < codes.bytes.size(); ++b)
+        if (const auto byte = static_cast<uint8_t>(codes.bytes[b])) {
           ones += std::popcount(byte);
           places.insert(b * 8 + std::countr_zero(byte));
         }
@@ -57,6 +58,23 @@ TEST_P(EveryLayout, EveryBitHasItsOwnPlace) {
       w.q[code] = 0;
     }
   EXPECT_EQ(places.size(), w.q.size() * 4);
+}
+
+TEST_P(EveryLayout, TellsTheSizeFromTheCodes) {
+  for (const Size& s : kSizes) {
+    const auto codes = GetParam().plan(s.n, s.k, s.group)[0];
+    const LinearSize size = GetParam().size(codes.shape[0], codes.shape[1]);
+    EXPECT_EQ(size.n, s.n) << s;
+    EXPECT_EQ(size.k, s.k) << s;
+  }
+}
+
+// A symmetric quantization has a row that holds it, of the same method.
+TEST_P(EveryLayout, HasARowForSymmetricWeights) {
+  const LayoutRow& row = layout(GetParam().symmetric);
+  EXPECT_EQ(row.method, GetParam().method);
+  EXPECT_EQ(row.symmetric, row.layout);
+  EXPECT_TRUE(GetParam().zero_points || row.layout == GetParam().layout);
 }
 
 TEST_P(EveryLayout, IsFoundByNameInAnyCase) {
@@ -76,7 +94,8 @@ TEST(Layouts, RoundTripThroughEachOtherIsByteIdentical) {
   };
   const QuantizedLinear w = random_linear(40, 1408, 128, true, 5);
   const auto before = kGemmRow.encode(w);
-  const auto after = kGemmRow.encode(through(kGemvFastRow, through(kGemvRow, through(kGemmRow, w))));
+  const auto after =
+      kGemmRow.encode(through(kCompressedTensorsRow, through(kGemvFastRow, through(kGemvRow, through(kGemmRow, w)))));
   ASSERT_EQ(before.size(), after.size());
   for (size_t i = 0; i < before.size(); ++i) EXPECT_EQ(before[i].bytes, after[i].bytes) << before[i].suffix;
 }

@@ -1,8 +1,10 @@
 // Quantized linears for the layout tests, and a TensorSource over what encode() returned.
 #pragma once
+#include <algorithm>
 #include <cstring>
 #include <ostream>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "format/registry.h"
@@ -27,6 +29,19 @@ inline QuantizedLinear random_linear(int64_t n, int64_t k, int group, bool bias,
   for (uint8_t& z : w.zeros) z = random() % 16;
   for (int64_t i = 0; bias && i < n; ++i) w.bias.push_back(f32_to_f16(static_cast<float>(random() % 1000) - 500));
   return w;
+}
+
+// The same with the zero points that a row without any can hold.
+inline QuantizedLinear storable(QuantizedLinear w, const LayoutRow& row) {
+  if (!row.zero_points) w.zeros.assign(w.zeros.size(), 8);
+  return w;
+}
+
+// The row as a part of a test's name, where only letters, digits and '_' may stand.
+inline std::string test_name(const LayoutRow& row) {
+  std::string name(row.name);
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
 }
 
 inline TensorSource source_of(const std::vector<EncodedTensor>& tensors) {

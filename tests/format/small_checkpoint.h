@@ -62,6 +62,11 @@ struct SmallCheckpoint {
         linears[model::block_prefix(layer) + l.name] = random_linear(l.n, l.k, quant.group_size, l.bias, seed++);
   }
 
+  void store_as(const LayoutRow& row) {
+    quant.version = row.layout;
+    for (auto& [module, linear] : linears) linear = storable(linear, row);
+  }
+
   void write(const std::filesystem::path& folder) const {
     std::vector<io::TensorSpec> specs;
     std::map<std::string, std::vector<std::byte>> data;

@@ -154,7 +154,7 @@ TEST(ConfigTest, AwqConfigsInBothSpellings) {
 
 // CF5, AQ1
 TEST(ConfigTest, OtherQuantizationIsRefusedByName) {
-  for (const char* method : {"gptq", "fp8", "compressed-tensors", "bitsandbytes"})
+  for (const char* method : {"gptq", "fp8", "bitsandbytes"})
     EXPECT_THAT(
         why("quantization_config", R"({"quant_method":")" + std::string(method) + R"(","bits":4})"),
         AllOf(HasSubstr("is quantized with '" + std::string(method) + "'"), HasSubstr("give the original checkpoint")));

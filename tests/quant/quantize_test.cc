@@ -234,6 +234,21 @@ TEST_F(Quantize, KeptModulesStayFp16) {
   EXPECT_TRUE(written.has("model.layers.0.self_attn.q_proj.qweight"));
 }
 
+TEST_F(Quantize, SymmetricCompressedTensorsHaveNoZeroPoints) {
+  QuantizeOptions o = options("out");
+  o.search = Search::kNone;
+  o.config.version = Layout::kCompressedTensorsSym;
+  expect_error(o, ErrorKind::kUsage, "compressed-tensors-sym holds no zero points: add --sym");
+  o.config.version = Layout::kCompressedTensors;
+  o.config.zero_point = false;
+  quantize(o);
+  const io::Checkpoint checkpoint(o.out);
+  EXPECT_TRUE(checkpoint.has("model.layers.0.mlp.up_proj.weight_packed"));
+  EXPECT_FALSE(checkpoint.has("model.layers.0.mlp.up_proj.weight_zero_point"));
+  const auto config = nlohmann::json::parse(checkpoint.config_text());
+  EXPECT_EQ(config["quantization_config"]["config_groups"]["group_0"]["weights"]["symmetric"], true);
+}
+
 TEST_F(Quantize, DryRunWritesNothing) {
   QuantizeOptions o = options("dry");
   o.dry_run = true;

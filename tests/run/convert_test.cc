@@ -60,7 +60,7 @@ class Convert : public testing::Test {
 };
 
 TEST_F(Convert, RoundTripOfEveryLayoutIsByteIdentical) {
-  const std::vector<Layout> kCycle = {Layout::kGemm, Layout::kGemv, Layout::kGemvFast};
+  const std::vector<Layout> kCycle = {Layout::kGemm, Layout::kGemv, Layout::kGemvFast, Layout::kCompressedTensors};
   for (const uint64_t shard : {uint64_t{1} << 30, uint64_t{60'000}})
     for (size_t start = 0; start < kCycle.size(); ++start) {
       TempFolder folder;
@@ -72,12 +72,12 @@ TEST_F(Convert, RoundTripOfEveryLayoutIsByteIdentical) {
       io::write_file(folder / "0" / format::kSalientFile, "copied, whatever it holds");
       for (size_t i = 0; i < kCycle.size(); ++i) {
         ConvertOptions options =
-            to(kCycle[(start + i + 1) % 3], folder / std::to_string(i), folder / std::to_string(i + 1));
+            to(kCycle[(start + i + 1) % kCycle.size()], folder / std::to_string(i), folder / std::to_string(i + 1));
         options.max_shard_bytes = shard;
         EXPECT_EQ(convert(options).linears, 14);
       }
       EXPECT_NE(contents(folder / "0"), contents(folder / "1"));
-      EXPECT_TRUE(contents(folder / "0") == contents(folder / "3")) << "from " << format::layout(kCycle[start]).name;
+      EXPECT_TRUE(contents(folder / "0") == contents(folder / "4")) << "from " << format::layout(kCycle[start]).name;
     }
 }
 
@@ -85,7 +85,7 @@ TEST_F(Convert, KeepsWeightsOtherTensorsAndFiles) {
   SmallCheckpoint small;
   const fs::path in = write(small);
   const io::Checkpoint before(in);
-  for (const Layout layout : {Layout::kGemv, Layout::kGemvFast}) {
+  for (const Layout layout : {Layout::kGemv, Layout::kGemvFast, Layout::kCompressedTensors}) {
     const fs::path out = folder_ / format::layout(layout).name;
     const ConvertReport report = convert(to(layout, in, out));
     EXPECT_EQ(report.from, Layout::kGemm);
@@ -172,6 +172,38 @@ TEST_F(Convert, ModulesLeftInFloatAreCopied) {
   };
   EXPECT_EQ(convert(to(Layout::kGemv, write(small), folder_ / "out")).linears, 13);
   EXPECT_TRUE(io::Checkpoint(folder_ / "out").has(std::string(kModule) + ".weight"));
+}
+
+TEST_F(Convert, SymmetricWeightsGoToEveryLayoutAndBack) {
+  SmallCheckpoint small;
+  small.store_as(format::layout(Layout::kCompressedTensorsSym));
+  const fs::path in = write(small);
+  for (const Layout layout : {Layout::kGemm, Layout::kGemv, Layout::kGemvFast, Layout::kCompressedTensors}) {
+    const fs::path there = folder_ / format::layout(layout).name, back = there.string() + "-back";
+    EXPECT_EQ(convert(to(layout, in, there)).from, Layout::kCompressedTensorsSym);
+    convert(to(Layout::kCompressedTensorsSym, there, back));
+    EXPECT_TRUE(contents(in) == contents(back)) << format::layout(layout).name;
+  }
+}
+
+TEST_F(Convert, ZeroPointsDoNotFitASymmetricLayout) {
+  EXPECT_THAT(refused(to(Layout::kCompressedTensorsSym, write({}), folder_ / "out"), ErrorKind::kBadInput),
+              AllOf(HasSubstr("zero point of"), HasSubstr("--sym"), HasSubstr("repacking 'model.layers.0")));
+}
+
+// AWQ loaders find float linears by their tensors; compressed-tensors wants them listed.
+TEST_F(Convert, FloatModulesAreListedForLoadersThatWantIt) {
+  SmallCheckpoint small;
+  constexpr const char* kModule = "model.layers.0.self_attn.k_proj";
+  small.damage = [](const std::string& module, std::vector<format::EncodedTensor>& tensors) {
+    if (module == kModule) tensors = {format::zero_filled(format::described("weight", Dtype::kF16, {64, 128}))};
+  };
+  const fs::path in = write(small), there = folder_ / "there", back = folder_ / "back";
+  convert(to(Layout::kCompressedTensors, in, there));
+  EXPECT_THAT(format::get_file(there / "config.json"),
+              HasSubstr("re:.*model\\\\.layers\\\\.0\\\\.self_attn\\\\.k_proj.*"));
+  convert(to(Layout::kGemm, there, back));
+  EXPECT_THAT(format::get_file(back / "config.json"), HasSubstr(std::string("\"") + kModule + "\""));
 }
 
 TEST_F(Convert, StopLeavesNothing) {

@@ -48,6 +48,8 @@ INSTANTIATE_TEST_SUITE_P(Kinds, PackedExecutor,
                                          Case{"gemv", with_group(64, Layout::kGemv), 0},
                                          Case{"gemv_fast", with_group(64, Layout::kGemvFast), 0},
                                          Case{"symmetric", with_group(32, Layout::kGemm, false), 0},
+                                         Case{"compressed_tensors", with_group(64, Layout::kCompressedTensors), 0},
+                                         Case{"w4a16", with_group(64, Layout::kCompressedTensorsSym, false), 3},
                                          Case{"salient", with_group(64), 3}),
                          [](const auto& each) { return each.param.name; });
 
