@@ -6,7 +6,7 @@ tools/install_packages.sh
 
 # The packages that the differential tests compare with, in the versions that those tests name.
 python=$PWD/build/venv/bin/python3
-wanted="tokenizers==$(sed -n 's/^PACKAGE = "\([0-9.]*\)".*/\1/p' tests/tokenizer/differential.py) safetensors"
+wanted="tokenizers==$(sed -n 's/^PACKAGE = "\([0-9.]*\)".*/\1/p' tests/tokenizer/differential.py) safetensors numpy transformers==5.23.0"
 [ -x "$python" ] || python3 -m venv build/venv
 # shellcheck disable=SC2086  # a list of words
 [ "$(cat build/venv/wanted 2>/dev/null)" = "$wanted" ] || "$python" -m pip install -q $wanted
