@@ -37,6 +37,22 @@ struct SequenceInput {
   bool all_logits = false;          // logits of every new token, else of the last one only
 };
 
+// How the next token of a sequence is drawn: what run::Sampler does with these options and this draw.
+struct TokenDraw {
+  float temperature = 0;  // 0: the most likely token
+  int top_k = 0;          // 0 = off
+  float top_p = 1;        // 1 = off
+  double uniform = 0;     // in [0, 1)
+};
+
+// One kind of work of a decoder block, or of what comes after the blocks, for one step of all sequences.
+struct StageTime {
+  std::string name;    // "q k v", "attention", "lm_head"
+  double us = 0;       // of one call, alone: with nothing of its neighbours overlapping
+  int64_t calls = 1;   // a step
+  uint64_t bytes = 0;  // that one call must read: weights, keys and values
+};
+
 class Executor {
  public:
   virtual ~Executor() = default;
@@ -48,6 +64,26 @@ class Executor {
   virtual int64_t length(int slot) const = 0;
   virtual std::string kernels() const = 0;    // which rows run, one line
   virtual uint64_t weight_bytes() const = 0;  // bytes of weights that one token reads
+
+  // Appends as forward() does and draws the next token of every sequence where the logits are: ids[i] for inputs[i], -1
+  // where no logit is a number. False, and nothing done, from a backend that leaves drawing to its caller.
+  virtual bool next_tokens(std::span<const SequenceInput>, std::span<const TokenDraw>, std::span<int32_t> ids) {
+    static_cast<void>(ids);
+    return false;
+  }
+  // Makes room for `tokens` more in every listed slot, so that the loop that appends them does not allocate.
+  virtual void reserve(std::span<const int> slots, int64_t tokens) {
+    static_cast<void>(slots);
+    static_cast<void>(tokens);
+  }
+  virtual uint64_t memory_bytes() const { return 0; }  // on a device of its own: all that is held there
+  // Times every stage of a step that appends one token to `sequences` contexts of `context` tokens; what the slots held
+  // is lost. Empty from a backend that cannot take its step apart.
+  virtual std::vector<StageTime> time_stages(int sequences, int64_t context) {
+    static_cast<void>(sequences);
+    static_cast<void>(context);
+    return {};
+  }
 };
 
 struct ExecutorOptions {

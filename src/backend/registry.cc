@@ -1,4 +1,4 @@
-// The list of backends. "auto" is the first.
+// The list of backends. "auto" is the first GPU that can be used, else the CPU.
 #include <string>
 #include <string_view>
 
@@ -22,6 +22,13 @@ std::unique_ptr<Device> open_cpu_device(std::string_view index) {
 
 constexpr BackendRow kBackends[] = {{"cpu", open_cpu_device}, {"cuda", cuda::open_cuda}};
 
+// What a model runs on when nobody says: a GPU that the driver, the plugin and this build's kernels can all use.
+std::unique_ptr<Device> open_best_device() {
+  for (const DeviceInfo& device : cuda::cuda_devices())
+    if (device.unusable.empty()) return cuda::open_cuda(std::to_string(device.index));
+  return cpu::open_cpu();
+}
+
 std::string names() {
   std::string list = "auto";
   for (const BackendRow& row : kBackends) list += ", " + std::string(row.name);
@@ -31,7 +38,7 @@ std::string names() {
 }  // namespace
 
 std::unique_ptr<Device> open_device(std::string_view name) {
-  if (name == "auto") return kBackends[0].open("");
+  if (name == "auto") return open_best_device();
   const size_t colon = name.find(':');
   for (const BackendRow& row : kBackends)
     if (row.name == name.substr(0, colon)) return row.open(colon == name.npos ? "" : name.substr(colon + 1));

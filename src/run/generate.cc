@@ -10,6 +10,8 @@
 namespace awq {
 namespace {
 
+constexpr int kSlot = 0;  // the executor's context that a text lives in
+
 class Stopwatch {
  public:
   double lap() {  // seconds since the last lap
@@ -25,6 +27,18 @@ std::vector<int32_t> started(std::span<const int32_t> prompt, const model::Model
   if (!prompt.empty()) return {prompt.begin(), prompt.end()};
   if (!config.bos.empty()) return {config.bos.front()};
   throw Error(ErrorKind::kBadInput, "the prompt is empty and config.json names no bos_token_id to begin with");
+}
+
+// Appends the tokens and chooses the next one, where the logits are if the executor can.
+int32_t next_token(backend::Executor& executor, std::span<const int32_t> tokens, run::Sampler& sample,
+                   std::vector<float>& logits) {
+  const backend::SequenceInput input{.slot = kSlot, .tokens = tokens};
+  const backend::TokenDraw draw = sample.next_draw();
+  int32_t drawn = 0;
+  if (executor.next_tokens({&input, 1}, {&draw, 1}, {&drawn, 1})) return sample.accept(drawn);
+  logits.resize(executor.config().vocab);
+  executor.forward({&input, 1}, {logits.data(), 1, std::ssize(logits)});
+  return sample(logits);
 }
 
 bool asked_to_stop(const std::atomic<int>* stop) { return stop != nullptr && stop->load() != 0; }
@@ -47,17 +61,16 @@ std::vector<int32_t> Model::generate(std::span<const int32_t> prompt_ids, const 
   GenerateTiming times;
   times.prompt_tokens = static_cast<int>(prompt.size());
   times.token_seconds.reserve(limit);
-  std::vector<float> logits(impl_->config.vocab);
+  std::vector<float> logits;  // where the executor leaves the choice to us
   std::vector<int32_t> out;
   out.reserve(limit);
   const std::lock_guard turn(impl_->in_use);
-  executor.reset(0);
+  executor.reset(kSlot);
+  executor.reserve({&kSlot, 1}, std::ssize(prompt) + limit);
   Stopwatch watch;
   while (std::ssize(out) < limit && !asked_to_stop(stop)) {
-    const backend::SequenceInput input{.slot = 0,
-                                       .tokens = out.empty() ? prompt : std::span<const int32_t>(&out.back(), 1)};
-    executor.forward({&input, 1}, {logits.data(), 1, std::ssize(logits)});
-    out.push_back(sample(logits));
+    const std::span<const int32_t> tokens = out.empty() ? prompt : std::span<const int32_t>(&out.back(), 1);
+    out.push_back(next_token(executor, tokens, sample, logits));
     const double seconds = watch.lap();
     if (options.on_token) options.on_token(out.back());
     if (out.size() == 1)

@@ -15,6 +15,12 @@ void check(bool holds, const char* name, double value, const char* range) {
   if (!holds) throw Error(ErrorKind::kUsage, fmt::format("{} is {}; it must be {}", name, value, range));
 }
 
+// A token, or -1 when no logit was a number.
+int32_t require_number(int32_t id) {
+  if (id < 0) throw Error(ErrorKind::kBadInput, "every logit is NaN: the checkpoint's weights are damaged");
+  return id;
+}
+
 }  // namespace
 
 int32_t most_likely(std::span<const float> logits) {
@@ -36,7 +42,7 @@ bool Sampler::before(const Candidate& a, const Candidate& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;  // total, so that every library sorts alike
 }
 
-double Sampler::uniform() { return static_cast<double>(mix64(mix64(options_.seed) ^ drawn_++) >> 11) * 0x1p-53; }
+double Sampler::uniform() const { return static_cast<double>(mix64(mix64(options_.seed) ^ drawn_) >> 11) * 0x1p-53; }
 
 // All tokens, or the top_k most likely in order.
 void Sampler::collect(std::span<const float> logits, float largest) {
@@ -74,18 +80,30 @@ int32_t Sampler::draw() {
   double total = 0;
   for (const Candidate& c : candidates_) total += c.weight;
   double left = uniform() * total;
+  ++drawn_;
   for (const Candidate& c : candidates_)
     if ((left -= c.weight) < 0) return c.id;
   return candidates_.back().id;  // rounding of the sums
 }
 
 int32_t Sampler::operator()(std::span<const float> logits) {
-  const int32_t best = most_likely(logits);
-  if (best < 0) throw Error(ErrorKind::kBadInput, "every logit is NaN: the checkpoint's weights are damaged");
+  const int32_t best = require_number(most_likely(logits));
   if (options_.temperature == 0) return best;
   collect(logits, logits[best]);
   if (options_.top_p < 1) keep_top_p();
   return draw();
+}
+
+backend::TokenDraw Sampler::next_draw() const {
+  return {.temperature = options_.temperature,
+          .top_k = options_.top_k,
+          .top_p = options_.top_p,
+          .uniform = options_.temperature > 0 ? uniform() : 0};
+}
+
+int32_t Sampler::accept(int32_t drawn) {
+  if (options_.temperature > 0) ++drawn_;
+  return require_number(drawn);
 }
 
 }  // namespace awq::run

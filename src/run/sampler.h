@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "awq/model.h"
+#include "backend/device.h"
 
 namespace awq::run {
 
@@ -16,6 +17,10 @@ class Sampler {
   // the same on every machine. Error(kBadInput) when no logit is a number.
   int32_t operator()(std::span<const float> logits);
 
+  // The same where the logits stay with the executor, which draws by itself: what it has to know, then what it drew.
+  backend::TokenDraw next_draw() const;
+  int32_t accept(int32_t drawn);
+
  private:
   struct Candidate {
     float logit;
@@ -23,7 +28,7 @@ class Sampler {
     double weight;  // e^((logit - largest) / temperature)
   };
   static bool before(const Candidate& a, const Candidate& b);
-  double uniform();
+  double uniform() const;
   void collect(std::span<const float> logits, float largest);
   void keep_top_p();
   int32_t draw();

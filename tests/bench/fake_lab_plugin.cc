@@ -8,6 +8,10 @@ class LabPlugin final : public awq::backend::cuda::Plugin {
   std::unique_ptr<awq::backend::cuda::KernelLab> open_lab(const awq::DeviceInfo&) const override {
     return std::make_unique<awq::bench::FakeLab>();
   }
+  std::unique_ptr<awq::backend::Executor> load_executor(const awq::backend::cuda::ExecutorRequest&,
+                                                        const awq::backend::cuda::WeightSource&) const override {
+    return nullptr;
+  }
 };
 
 }  // namespace

@@ -6,7 +6,10 @@
 #include <charconv>
 
 #include "awq/error.h"
+#include "backend/cpu/rope.h"
+#include "backend/cuda/checkpoint_weights.h"
 #include "backend/cuda/driver.h"
+#include "backend/cuda/kernel_rows.h"
 #include "backend/cuda/plugin_loader.h"
 
 namespace awq::backend::cuda {
@@ -45,6 +48,30 @@ DeviceInfo usable_device(std::string_view text) {
   return device;
 }
 
+class CudaDevice final : public Device {
+ public:
+  explicit CudaDevice(DeviceInfo info) : info_(std::move(info)) {}
+  const DeviceInfo& info() const override { return info_; }
+  std::span<const KernelTraits> kernels() const override { return kCudaRows; }
+  std::unique_ptr<QuantEngine> quant_engine(const model::ModelConfig&, int) override {
+    throw Error(ErrorKind::kDevice, fmt::format("cuda:{} ({}): quantizing on a GPU is not in this version yet; use "
+                                                "--device cpu",
+                                                info_.index, info_.name));
+  }
+  std::unique_ptr<Executor> load_executor(const io::Checkpoint& checkpoint, const model::ModelConfig& config,
+                                          const ExecutorOptions& options) override {
+    const CheckpointWeights weights(checkpoint, config, options);
+    return plugin().load_executor({.device = info_,
+                                   .config = config,
+                                   .options = options,
+                                   .rope_frequencies = cpu::rope_frequencies(config.rope, config.head_dim)},
+                                  weights);
+  }
+
+ private:
+  DeviceInfo info_;
+};
+
 }  // namespace
 
 std::vector<DeviceInfo> cuda_devices() {
@@ -57,13 +84,6 @@ std::vector<DeviceInfo> cuda_devices() {
   return found;
 }
 
-std::unique_ptr<Device> open_cuda(std::string_view index) {
-  const DeviceInfo device = usable_device(index);
-  throw Error(
-      ErrorKind::kDevice,
-      fmt::format("cuda:{} ({}) is usable, but running and quantizing models on a GPU is not in this version "
-                  "yet, only awq bench --kernels --device cuda and the C interface awq/cuda.h: use --device cpu",
-                  device.index, device.name));
-}
+std::unique_ptr<Device> open_cuda(std::string_view index) { return std::make_unique<CudaDevice>(usable_device(index)); }
 
 }  // namespace awq::backend::cuda

@@ -3,15 +3,17 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "awq/devices.h"
+#include "backend/device.h"
 
 namespace awq::backend::cuda {
 
-inline constexpr int kPluginAbi = 1;
+inline constexpr int kPluginAbi = 2;
 
 // Timings of one kernel: microseconds a launch, one entry a graph replay.
 struct Samples {
@@ -39,10 +41,32 @@ class KernelLab {
   virtual bool bit_identical(std::string_view row, const Problem&, int runs) = 0;  // over `runs` launches
 };
 
+// The weights of a checkpoint, read and checked by the library: the plugin knows no files. Calls may come from several
+// threads.
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  virtual bool is_packed(const std::string& module) const = 0;  // else it is stored as floats
+  virtual bool has(const std::string& tensor) const = 0;
+  virtual format::QuantizedLinear packed(const std::string& module, int64_t n, int64_t k) const = 0;  // with its bias
+  virtual format::SalientColumns salient(const std::string& module, int64_t n, int64_t k) const = 0;
+  // Rows [first, first + rows) of a matrix, rounded. Error(kBadInput) for a value beyond float16.
+  virtual void read_f16(const std::string& tensor, int64_t first, int64_t rows, std::span<f16_t> out) const = 0;
+  virtual std::vector<float> read_f32(const std::string& tensor) const = 0;
+};
+
+struct ExecutorRequest {
+  DeviceInfo device;
+  model::ModelConfig config;
+  ExecutorOptions options;
+  std::vector<float> rope_frequencies;  // (head_dim / 2), scaled as the checkpoint says
+};
+
 class Plugin {
  public:
   virtual ~Plugin() = default;
   virtual std::unique_ptr<KernelLab> open_lab(const DeviceInfo&) const = 0;
+  virtual std::unique_ptr<Executor> load_executor(const ExecutorRequest&, const WeightSource&) const = 0;
 };
 
 }  // namespace awq::backend::cuda

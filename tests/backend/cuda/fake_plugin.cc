@@ -14,6 +14,10 @@ class FakePlugin final : public awq::backend::cuda::Plugin {
   std::unique_ptr<awq::backend::cuda::KernelLab> open_lab(const awq::DeviceInfo& device) const override {
     throw awq::Error(awq::ErrorKind::kNoRoom, "no room on " + device.name);
   }
+  std::unique_ptr<awq::backend::Executor> load_executor(const awq::backend::cuda::ExecutorRequest&,
+                                                        const awq::backend::cuda::WeightSource&) const override {
+    return nullptr;
+  }
 };
 
 }  // namespace

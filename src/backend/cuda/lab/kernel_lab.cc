@@ -1,5 +1,5 @@
 // The lab of plugin.h, on top of the C API that engines use: what is timed is what they call.
-#include "backend/cuda/plugin.h"
+#include "backend/cuda/lab/kernel_lab.h"
 
 #include <algorithm>
 #include <cmath>
@@ -191,17 +191,8 @@ class Lab final : public KernelLab {
   std::optional<Problem> ref_of_;
 };
 
-class LabPlugin final : public Plugin {
- public:
-  std::unique_ptr<KernelLab> open_lab(const DeviceInfo& device) const override { return std::make_unique<Lab>(device); }
-};
-
 }  // namespace
+
+std::unique_ptr<KernelLab> open_kernel_lab(const DeviceInfo& device) { return std::make_unique<Lab>(device); }
+
 }  // namespace awq::backend::cuda::lab
-
-extern "C" __attribute__((visibility("default"))) int awq_cuda_plugin_abi() { return awq::backend::cuda::kPluginAbi; }
-
-extern "C" __attribute__((visibility("default"))) const awq::backend::cuda::Plugin* awq_cuda_plugin() {
-  static const awq::backend::cuda::lab::LabPlugin plugin;
-  return &plugin;
-}

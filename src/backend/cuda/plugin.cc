@@ -1,0 +1,26 @@
+// What plugin.h promises, put together from the folders of this plugin.
+#include "backend/cuda/plugin.h"
+
+#include "backend/cuda/lab/kernel_lab.h"
+#include "backend/cuda/run/executor.h"
+
+namespace awq::backend::cuda {
+namespace {
+
+class CudaPlugin final : public Plugin {
+ public:
+  std::unique_ptr<KernelLab> open_lab(const DeviceInfo& device) const override { return lab::open_kernel_lab(device); }
+  std::unique_ptr<Executor> load_executor(const ExecutorRequest& request, const WeightSource& source) const override {
+    return std::make_unique<CudaExecutor>(request, source);
+  }
+};
+
+}  // namespace
+}  // namespace awq::backend::cuda
+
+extern "C" __attribute__((visibility("default"))) int awq_cuda_plugin_abi() { return awq::backend::cuda::kPluginAbi; }
+
+extern "C" __attribute__((visibility("default"))) const awq::backend::cuda::Plugin* awq_cuda_plugin() {
+  static const awq::backend::cuda::CudaPlugin plugin;
+  return &plugin;
+}

@@ -1,0 +1,95 @@
+// Launchers of attention, and the kernel that appends a prompt's keys and values to the cache.
+#include "backend/cuda/run/attention.h"
+
+#include <algorithm>
+#include <climits>
+
+#include "backend/cuda/kernels/launch_kernel.h"
+#include "backend/cuda/run/attend_many.cuh"
+#include "backend/cuda/run/attend_one.cuh"
+
+namespace awq::backend::cuda {
+namespace {
+
+constexpr int kAppendWarps = 8;
+
+// A block a token, a warp a head in turn: q, then k, then v.
+__global__ void __launch_bounds__(32 * kAppendWarps) append(AttentionArgs a) {
+  allow_next_kernel();
+  wait_for_previous_kernel();
+  const StepRow row = a.rows[blockIdx.x];
+  if (row.slot < 0) return;
+  const AttentionShape& s = a.shape;
+  const int lane = threadIdx.x % 32, d = s.head_dim;
+  __half* const projected = a.qkv + blockIdx.x * s.qkv_columns();
+  const float2* const rope = a.rope + int64_t{row.position} * (d / 2);
+  for (int head = threadIdx.x / 32; head < s.heads + 2 * s.kv_heads; head += kAppendWarps) {
+    __half* const x = projected + head * d;
+    if (head < s.heads) {
+      rotate_head(x, d, {a.q_norm, a.norm_eps}, rope, lane, x);
+      continue;
+    }
+    const int kv = (head - s.heads) % s.kv_heads;
+    const HeadCache cache = head_cache(a, row.slot, kv);
+    if (head < s.heads + s.kv_heads)
+      rotate_head(x, d, {a.k_norm, a.norm_eps}, rope, lane, const_cast<__half*>(cache.key(row.position)));
+    else
+      copy_head(x, const_cast<__half*>(cache.value(row.position)), d, lane);
+  }
+}
+
+// Calls body with the instance's head dimension: what lies between is padded with zeros.
+template <class Body>
+cudaError_t with_head_dim(int d, Body&& body) {
+  if (d <= 64) return body(std::integral_constant<int, 64>());
+  if (d <= 128) return body(std::integral_constant<int, 128>());
+  return body(std::integral_constant<int, 256>());
+}
+
+int rows_a_block(const AttentionShape& s) { return s.head_dim > 128 ? OneShape<256>::kRows : OneShape<128>::kRows; }
+int row_blocks(const AttentionShape& s) { return (s.group() + rows_a_block(s) - 1) / rows_a_block(s); }
+int padded_dim(const AttentionShape& s) { return s.head_dim <= 64 ? 64 : s.head_dim <= 128 ? 128 : 256; }
+
+}  // namespace
+
+int64_t page_bytes(const AttentionShape& s, int64_t layers) {
+  return layers * 2 * s.kv_heads * kPageTokens * s.head_dim * static_cast<int64_t>(sizeof(__half));
+}
+
+// Two blocks an SM: a part's latency then hides behind another's.
+int attention_splits(const AttentionShape& s, int64_t m, int sms) {
+  const int64_t units = m * s.kv_heads * row_blocks(s);
+  return static_cast<int>(std::clamp<int64_t>(2 * sms / units, 1, kMostSplits));
+}
+
+int64_t split_tickets(const AttentionShape& s, int64_t m) { return m * s.kv_heads * row_blocks(s); }
+
+int64_t split_floats(const AttentionShape& s, int64_t m, int splits) {
+  return split_tickets(s, m) * splits * rows_a_block(s) * (padded_dim(s) + 2);
+}
+
+cudaError_t launch_attend_one(const AttentionArgs& a, int splits, const SplitScratch& scratch, const LaunchTarget& on) {
+  return with_head_dim(a.shape.head_dim, [&](auto dim) {
+    const dim3 grid(static_cast<unsigned>(splits), static_cast<unsigned>(a.shape.kv_heads * row_blocks(a.shape)),
+                    static_cast<unsigned>(a.m));
+    return launch_kernel(attend_one<dim()>, grid, kAttendThreads, OneShape<dim()>::kSmem, on.stream, on.overlap, a,
+                         scratch);
+  });
+}
+
+cudaError_t launch_append(const AttentionArgs& a, const LaunchTarget& on) {
+  return launch_kernel(append, dim3(static_cast<unsigned>(a.m)), 32 * kAppendWarps, 0, on.stream, on.overlap, a);
+}
+
+cudaError_t launch_attend_many(const AttentionArgs& a, const Segment* segments, int count, int most_rows,
+                               const LaunchTarget& on) {
+  return with_head_dim(a.shape.head_dim, [&](auto dim) {
+    const int rows = most_rows * a.shape.group();
+    const dim3 grid(static_cast<unsigned>((rows + kBlockRows - 1) / kBlockRows),
+                    static_cast<unsigned>(a.shape.kv_heads), static_cast<unsigned>(count));
+    return launch_kernel(attend_many<dim()>, grid, kAttendThreads, many_smem<dim()>(), on.stream, on.overlap, a,
+                         segments);
+  });
+}
+
+}  // namespace awq::backend::cuda

@@ -1,0 +1,60 @@
+// Launches what one step of a model consists of, in order: embedding, blocks, head. Owns the working memory, all of it
+// for its whole life, because a captured graph holds the addresses.
+#pragma once
+#include <cstdint>
+
+#include "backend/cuda/run/attention.h"
+#include "backend/cuda/run/device_model.h"
+#include "backend/cuda/run/page_pool.h"
+#include "backend/cuda/run/pinned.h"
+#include "backend/cuda/run/rope_table.h"
+
+namespace awq::backend::cuda {
+
+inline constexpr int64_t kMostTogether = 64;  // contexts that get a token each in one graph
+
+// How a step's rows attend: each to a context of its own, or many to one.
+struct SegmentList {
+  const Segment* segments = nullptr;  // device memory; null: one row a context
+  int count = 0, longest = 0;
+};
+
+class BlockRunner {
+ public:
+  BlockRunner(const model::ModelConfig&, const DeviceModel&, const PagePool&, const RopeOnDevice&, const Gpu&,
+              cudaStream_t);
+
+  int64_t most_rows() const { return most_rows_; }    // in flight
+  int64_t logit_rows() const { return logit_rows_; }  // whose logits there is room for, at least kMostTogether
+  uint64_t bytes() const;
+
+  // `rows`: mapped host memory. The other kernels read the copy that this makes.
+  void embed(const StepRow* rows, int64_t m);
+  void run_blocks(int64_t m, const SegmentList&);
+  // Logits of rows picked[0 .. m), or of the first m where it is null.
+  void run_head(int64_t m, const int32_t* picked);
+  void pick(int64_t m, int32_t* ids);
+
+  const float* logits() const { return logits_.as<float>(); }    // (m, vocab)
+  Segment* segments() const { return segments_.as<Segment>(); }  // (most_rows)
+  int32_t* picked() const { return picked_.as<int32_t>(); }      // (most_rows)
+
+ private:
+  void attend(int64_t layer, int64_t m, const SegmentList&);
+  AttentionShape attention_shape(int64_t layer) const;
+  void norm(const __half* y, const DeviceBuffer& weight, int64_t m, const int32_t* picked = nullptr,
+            bool in_order = false);
+
+  const model::ModelConfig& config_;
+  const DeviceModel& model_;
+  const PagePool& pages_;
+  const RopeOnDevice& rope_;
+  LaunchTarget on_;
+  int64_t most_rows_, logit_rows_;
+  DeviceBuffer hidden_;                                               // f32 (most_rows, hidden)
+  DeviceBuffer normed_, qkv_, attended_, gate_up_, activated_, out_;  // f16
+  DeviceBuffer logits_, rows_, segments_, picked_;
+  DeviceBuffer partials_, tickets_, best_, pick_tickets_, workspace_;
+};
+
+}  // namespace awq::backend::cuda

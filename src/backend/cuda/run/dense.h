@@ -1,0 +1,27 @@
+// Linears whose weights are f16: lm_head, and those that a checkpoint keeps as floats.
+#pragma once
+#include <cuda_fp16.h>
+
+#include <cstddef>
+
+#include "backend/cuda/run/step.h"
+
+namespace awq::backend::cuda {
+
+struct DenseArgs {
+  int64_t m = 0, n = 0, k = 0;   // k % 8 == 0
+  const __half* x = nullptr;     // (m, k)
+  const __half* w = nullptr;     // (n, k)
+  const __half* bias = nullptr;  // (n) or null
+  void* y = nullptr;             // (m, n), f16 or, with `wide`, float32
+  bool wide = false;
+};
+
+inline constexpr int64_t kFewDenseRows = 16;  // at once in dense_gemv
+
+// Own kernel up to kFewDenseRows rows, then cuBLASLt; where that is not installed the own one again and again.
+// `workspace` has kCublasLtWorkspace bytes. Throws Failure, or returns CUDA's status of the launch.
+cudaError_t multiply_dense(const DenseArgs&, void* workspace, const LaunchTarget&);
+const char* dense_kernel(int64_t m);  // which of the two
+
+}  // namespace awq::backend::cuda

@@ -1,0 +1,270 @@
+#include "backend/cuda/run/executor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "backend/cuda/current_gpu.h"
+#include "backend/cuda/run/capture.h"
+#include "backend/cuda/run/dense.h"
+#include "backend/cuda/run/failure_as_error.h"
+#include "core/checked.h"
+
+namespace awq::backend::cuda {
+namespace {
+
+constexpr int kOldestCapability = 75;  // attention runs on tensor cores
+
+void check_token(int32_t id, int64_t vocab) {
+  if (id >= 0 && id < vocab) return;
+  throw Error(
+      ErrorKind::kBadInput,
+      fmt::format("token id {} is outside the model's vocabulary of {}: was the text encoded with the tokenizer of "
+                  "another model?",
+                  id, vocab));
+}
+
+Gpu opened_gpu(const DeviceInfo& device) {
+  check_cuda(cudaSetDevice(device.index), "choosing the device");
+  const Gpu gpu = failure_as_error([] { return current_gpu(); });
+  if (gpu.capability < kOldestCapability)
+    throw Error(ErrorKind::kDevice, fmt::format("{} has compute capability {}.{}; running models needs 7.5: use "
+                                                "--device cpu",
+                                                device.name, gpu.capability / 10, gpu.capability % 10));
+  return gpu;
+}
+
+// What the kernels between the linears need beyond what config.json's checks promise: 16-byte rows.
+model::ModelConfig runnable(const model::ModelConfig& c) {
+  const auto require = [](bool ok, const char* name, int64_t value, const char* what) {
+    if (!ok)
+      throw Error(ErrorKind::kBadInput,
+                  fmt::format("{} = {}: the GPU needs {}; run with --device cpu", name, value, what));
+  };
+  require(attention_takes(c.head_dim), "head_dim", c.head_dim, "a multiple of 8 up to 256");
+  require(c.hidden % 8 == 0, "hidden_size", c.hidden, "a multiple of 8");
+  require(c.intermediate % 8 == 0, "intermediate_size", c.intermediate, "a multiple of 8");
+  return c;
+}
+
+// Graphs are made for these numbers of contexts; a step with fewer fills up with rows that go nowhere.
+int64_t graph_rows(int64_t m) { return m <= 8 ? m : (m + 7) / 8 * 8; }
+
+int64_t most_graph_rows() { return kMostTogether; }
+
+}  // namespace
+
+CudaExecutor::CudaExecutor(const ExecutorRequest& request, const WeightSource& source)
+    : device_(request.device),
+      config_(runnable(request.config)),
+      capacity_(request.options.capacity > 0 ? request.options.capacity : config_.max_positions),
+      lengths_(static_cast<size_t>(std::max(1, request.options.slots))),
+      gpu_(opened_gpu(device_)),
+      stream_(make_stream()),
+      model_(load_model(request, source, gpu_, stream_.get())),
+      pages_(static_cast<int>(lengths_.size()), capacity_,
+             page_bytes({.heads = static_cast<int>(config_.heads),
+                         .kv_heads = static_cast<int>(config_.kv_heads),
+                         .head_dim = static_cast<int>(config_.head_dim)},
+                        config_.layers)),
+      rope_(request.rope_frequencies, capacity_),
+      runner_(config_, model_, pages_, rope_, gpu_, stream_.get()),
+      step_rows_(most_graph_rows()),
+      chunk_rows_(runner_.most_rows()),
+      ids_(runner_.logit_rows()),
+      chunk_picked_(runner_.most_rows()),
+      chunk_segments_(runner_.most_rows()),
+      chunk_read_(make_event()) {
+  check_cuda(cudaStreamSynchronize(stream_.get()), "preparing the device");
+}
+
+void CudaExecutor::use_device() const { check_cuda(cudaSetDevice(device_.index), "choosing the device"); }
+
+uint64_t CudaExecutor::memory_bytes() const {
+  return model_.device_bytes() + pages_.bytes() + rope_.bytes() + runner_.bytes();
+}
+
+void CudaExecutor::check(std::span<const SequenceInput> inputs, int64_t wanted) const {
+  int64_t rows = 0;
+  for (const SequenceInput& in : inputs) {
+    AWQ_ASSERT(!in.tokens.empty());
+    AWQ_ASSERT(std::count_if(inputs.begin(), inputs.end(), [&](const auto& other) { return other.slot == in.slot; }) ==
+               1);
+    const int64_t total = length(in.slot) + std::ssize(in.tokens);
+    if (total > capacity_)
+      throw Error(ErrorKind::kBadInput,
+                  fmt::format("a context of {} tokens exceeds the {} that this model can hold: shorten the "
+                              "prompt or ask for fewer new tokens",
+                              total, capacity_));
+    for (const int32_t id : in.tokens) check_token(id, config_.vocab);
+    rows += in.all_logits ? std::ssize(in.tokens) : 1;
+  }
+  AWQ_ASSERT(rows == wanted);
+}
+
+void CudaExecutor::make_room(int slot, int64_t tokens) {
+  const int64_t total = std::min(length(slot) + tokens, capacity_);
+  pages_.ensure(slot, total, stream_.get());
+  rope_.extend(total, stream_.get());
+}
+
+void CudaExecutor::reserve(std::span<const int> slots, int64_t tokens) {
+  use_device();
+  try {
+    for (const int slot : slots) make_room(slot, tokens);
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::kNoRoom) throw;  // the text may end before the room does
+  }
+  if (std::ssize(slots) <= kMostTogether && !slots.empty()) graph(graph_rows(std::ssize(slots)));
+}
+
+void CudaExecutor::reset(int slot) {
+  lengths_.at(static_cast<size_t>(slot)) = 0;
+  pages_.release(slot);
+}
+
+void CudaExecutor::forward(std::span<const SequenceInput> inputs, MatrixView<float> logits) {
+  AWQ_ASSERT(logits.cols == config_.vocab);
+  check(inputs, logits.rows);
+  run(inputs, {.logits = logits, .ids = {}});
+}
+
+bool CudaExecutor::next_tokens(std::span<const SequenceInput> inputs, std::span<const TokenDraw> draws,
+                               std::span<int32_t> ids) {
+  AWQ_ASSERT(draws.size() == inputs.size() && ids.size() == inputs.size());
+  if (std::any_of(draws.begin(), draws.end(), [](const TokenDraw& draw) { return draw.temperature > 0; })) return false;
+  AWQ_ASSERT(std::none_of(inputs.begin(), inputs.end(), [](const SequenceInput& in) { return in.all_logits; }));
+  check(inputs, std::ssize(ids));
+  run(inputs, {.logits = {}, .ids = ids});
+  return true;
+}
+
+void CudaExecutor::run(std::span<const SequenceInput> inputs, Wanted wanted) {
+  use_device();
+  for (const SequenceInput& in : inputs) make_room(in.slot, std::ssize(in.tokens));
+  const bool one_each =
+      std::all_of(inputs.begin(), inputs.end(), [](const SequenceInput& in) { return in.tokens.size() == 1; });
+  if (one_each && std::ssize(inputs) <= kMostTogether)
+    run_together(inputs, wanted);
+  else
+    run_chunks(inputs, wanted);
+}
+
+// ---- one token of each context ----
+
+void CudaExecutor::run_together(std::span<const SequenceInput> inputs, Wanted& wanted) {
+  const int64_t m = graph_rows(std::ssize(inputs));
+  cudaGraphExec_t replayed = graph(m);
+  const std::span<StepRow> rows = step_rows_.host();
+  std::fill_n(rows.begin(), m, StepRow{});
+  for (size_t i = 0; i < inputs.size(); ++i)
+    rows[i] = {inputs[i].tokens[0], inputs[i].slot, static_cast<int32_t>(length(inputs[i].slot))};
+  check_cuda(cudaGraphLaunch(replayed, stream_.get()), "launching a step");
+  deliver(std::ssize(inputs), wanted);
+  for (const SequenceInput& in : inputs) ++lengths_[static_cast<size_t>(in.slot)];
+}
+
+void CudaExecutor::step(int64_t m) {
+  runner_.embed(step_rows_.device(), m);
+  runner_.run_blocks(m, {});
+  runner_.run_head(m, nullptr);
+  runner_.pick(m, ids_.device());
+}
+
+cudaGraphExec_t CudaExecutor::graph(int64_t m) {
+  const auto found = graphs_.find(m);
+  if (found != graphs_.end()) return found->second.get();
+  // Once outside of a capture, with rows that go nowhere: loads the kernels, and a launch that fails is reported as
+  // such.
+  std::fill_n(step_rows_.host().begin(), m, StepRow{});
+  step(m);
+  check_cuda(cudaStreamSynchronize(stream_.get()), "running a step for the first time");
+  GraphExec made = captured(stream_.get(), [&] { step(m); });
+  return graphs_.emplace(m, std::move(made)).first->second.get();
+}
+
+// ---- prompts ----
+
+void CudaExecutor::run_chunks(std::span<const SequenceInput> inputs, Wanted& wanted) {
+  const int64_t most = runner_.most_rows();
+  const auto begin_chunk = [&] {
+    check_cuda(cudaEventSynchronize(chunk_read_.get()), "running a prompt");
+    chunk_rows_used_ = chunk_segments_used_ = chunk_picked_used_ = 0;
+  };
+  begin_chunk();
+  for (const SequenceInput& in : inputs)
+    for (int64_t at = 0; at < std::ssize(in.tokens);) {
+      const int64_t count = std::min(std::ssize(in.tokens) - at, most - chunk_rows_used_), row = chunk_rows_used_;
+      const auto position = static_cast<int32_t>(length(in.slot));
+      chunk_segments_.host()[static_cast<size_t>(chunk_segments_used_++)] = {
+          static_cast<int32_t>(row), static_cast<int32_t>(count), in.slot, position};
+      for (int64_t i = 0; i < count; ++i) {
+        chunk_rows_.host()[static_cast<size_t>(chunk_rows_used_++)] = {in.tokens[static_cast<size_t>(at + i)], in.slot,
+                                                                       position + static_cast<int32_t>(i)};
+        if (in.all_logits || at + i + 1 == std::ssize(in.tokens))
+          chunk_picked_.host()[static_cast<size_t>(chunk_picked_used_++)] = static_cast<int32_t>(row + i);
+      }
+      at += count;
+      lengths_[static_cast<size_t>(in.slot)] += count;
+      if (chunk_rows_used_ < most) continue;
+      run_chunk(wanted);
+      begin_chunk();
+    }
+  if (chunk_rows_used_ > 0) run_chunk(wanted);
+}
+
+void CudaExecutor::run_chunk(Wanted& wanted) {
+  const auto copy = [&](void* to, const void* from, size_t bytes) {
+    check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_.get()), "describing a prompt");
+  };
+  const auto segments = chunk_segments_.host().first(static_cast<size_t>(chunk_segments_used_));
+  const auto picked = chunk_picked_.host().first(static_cast<size_t>(chunk_picked_used_));
+  copy(runner_.segments(), segments.data(), segments.size_bytes());
+  if (!picked.empty()) copy(runner_.picked(), picked.data(), picked.size_bytes());
+  runner_.embed(chunk_rows_.device(), chunk_rows_used_);
+  check_cuda(cudaEventRecord(chunk_read_.get(), stream_.get()), "recording an event");
+  int longest = 0;
+  for (const Segment& s : segments) longest = std::max(longest, s.count);
+  runner_.run_blocks(chunk_rows_used_, {runner_.segments(), static_cast<int>(segments.size()), longest});
+  for (int64_t first = 0; first < std::ssize(picked); first += runner_.logit_rows()) {
+    const int64_t rows = std::min(runner_.logit_rows(), std::ssize(picked) - first);
+    runner_.run_head(rows, runner_.picked() + first);
+    if (!wanted.ids.empty()) runner_.pick(rows, ids_.device());
+    deliver(rows, wanted);
+  }
+}
+
+// ---- what came of it ----
+
+// Waits for the device: the one place where a step does.
+void CudaExecutor::deliver(int64_t rows, Wanted& wanted) {
+  if (wanted.ids.empty()) {
+    const MatrixView<float> to = wanted.logits.rows_from(wanted.done, rows);
+    check_cuda(cudaMemcpy2DAsync(to.data, static_cast<size_t>(to.stride) * sizeof(float), runner_.logits(),
+                                 static_cast<size_t>(config_.vocab) * sizeof(float),
+                                 static_cast<size_t>(config_.vocab) * sizeof(float), static_cast<size_t>(rows),
+                                 cudaMemcpyDeviceToHost, stream_.get()),
+               "reading logits");
+  }
+  check_cuda(cudaStreamSynchronize(stream_.get()), "running the model");
+  if (!wanted.ids.empty()) std::copy_n(ids_.host().begin(), rows, wanted.ids.begin() + wanted.done);
+  wanted.done += rows;
+}
+
+// "gemv_w4a16_bulk_sm90a + dense_gemv_f16 at m = 1, ...": the kernels of all linears, each named once.
+std::string CudaExecutor::kernels() const {
+  use_device();
+  std::string line;
+  for (const int64_t m : {int64_t{1}, int64_t{512}}) {
+    std::set<std::string> names = {dense_kernel(1)};  // lm_head: of the last token alone
+    for (const DeviceBlock& b : model_.blocks)
+      for (const RunLinear* linear : {&b.qkv, &b.o, &b.gate_up, &b.down}) names.insert(linear->kernel_for(m));
+    for (const std::string& name : names)
+      line += fmt::format("{}{}", line.empty() || line.back() == ' ' ? "" : " + ", name);
+    line += fmt::format(" at m = {}{}", m, m == 1 ? ", " : "");
+  }
+  return line;
+}
+
+}  // namespace awq::backend::cuda

@@ -1,0 +1,63 @@
+// Runs a model on one GPU. A prompt goes through kernels launched one by one, a token of each of up to kMostTogether
+// contexts through a captured graph, which reads tokens, positions and pages from memory and so replays unchanged.
+#pragma once
+#include <map>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "backend/cuda/run/block_runner.h"
+
+namespace awq::backend::cuda {
+
+class CudaExecutor final : public Executor {
+ public:
+  CudaExecutor(const ExecutorRequest&, const WeightSource&);
+  const model::ModelConfig& config() const override { return config_; }
+  void forward(std::span<const SequenceInput>, MatrixView<float> logits) override;
+  bool next_tokens(std::span<const SequenceInput>, std::span<const TokenDraw>, std::span<int32_t> ids) override;
+  void reserve(std::span<const int> slots, int64_t tokens) override;
+  void reset(int slot) override;
+  int64_t length(int slot) const override { return lengths_.at(static_cast<size_t>(slot)); }
+  std::string kernels() const override;
+  uint64_t weight_bytes() const override { return model_.bytes_a_token(); }
+  uint64_t memory_bytes() const override;
+
+ private:
+  // Where the logits of a call go: to host memory, or to the choice of a token.
+  struct Wanted {
+    MatrixView<float> logits;
+    std::span<int32_t> ids;
+    int64_t done = 0;  // rows
+  };
+  void use_device() const;
+  void check(std::span<const SequenceInput>, int64_t wanted) const;
+  void make_room(int slot, int64_t tokens);
+  void run(std::span<const SequenceInput>, Wanted);
+  void run_chunks(std::span<const SequenceInput>, Wanted&);
+  void run_chunk(Wanted&);
+  void run_together(std::span<const SequenceInput>, Wanted&);
+  void deliver(int64_t rows, Wanted&);
+  cudaGraphExec_t graph(int64_t m);
+  void step(int64_t m);
+
+  DeviceInfo device_;
+  model::ModelConfig config_;
+  int64_t capacity_;
+  std::vector<int64_t> lengths_;  // by slot
+  Gpu gpu_;
+  Stream stream_;
+  DeviceModel model_;
+  PagePool pages_;
+  RopeOnDevice rope_;
+  BlockRunner runner_;
+  // Read and written by the device while a step runs.
+  Pinned<StepRow> step_rows_, chunk_rows_;
+  Pinned<int32_t> ids_, chunk_picked_;
+  Pinned<Segment> chunk_segments_;
+  int64_t chunk_rows_used_ = 0, chunk_segments_used_ = 0, chunk_picked_used_ = 0;
+  Event chunk_read_;                     // the chunk's description has been copied: it may be written again
+  std::map<int64_t, GraphExec> graphs_;  // by number of contexts
+};
+
+}  // namespace awq::backend::cuda

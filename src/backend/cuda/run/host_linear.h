@@ -1,0 +1,31 @@
+// A linear of the running model as it comes from the checkpoint: one, or several that read the same input put together
+// (q, k and v; gate and up), so that each token reads it in one launch.
+#pragma once
+#include <span>
+#include <string>
+#include <vector>
+
+#include "backend/cuda/plugin.h"
+
+namespace awq::backend::cuda {
+
+struct LinearPart {
+  std::string module;  // "model.layers.0.self_attn.q_proj"
+  int64_t n = 0;
+  bool bias = false;  // where it is stored as floats
+};
+
+// Packed when every part is, in a shape that the kernels take; else f16 weights, to which packed parts are rounded.
+struct HostLinear {
+  int64_t n = 0, k = 0;
+  bool is_packed = false;
+  format::QuantizedLinear packed;  // without bias
+  format::SalientColumns salient;  // of packed
+  std::vector<f16_t> dense;        // (n, k)
+  std::vector<f16_t> bias;         // (n) or empty
+};
+
+// `any_version`: unpacking to f16 is allowed; else Error(kBadInput) names the part that no kernel takes.
+HostLinear read_linear(const WeightSource&, std::span<const LinearPart>, int64_t k, bool any_version);
+
+}  // namespace awq::backend::cuda

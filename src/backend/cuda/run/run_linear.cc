@@ -1,0 +1,120 @@
+#include "backend/cuda/run/run_linear.h"
+
+#include <span>
+#include <utility>
+
+#include "awq/error.h"
+#include "backend/cuda/cublaslt.h"
+#include "backend/cuda/kernel_rows.h"
+#include "backend/cuda/launchers.h"
+#include "backend/cuda/run/dense.h"
+#include "backend/cuda/run/failure_as_error.h"
+#include "backend/cuda/selection.h"
+#include "backend/cuda/weights_launch.h"
+
+namespace awq::backend::cuda {
+namespace {
+
+template <class T>
+void upload(DeviceBuffer& to, const std::vector<T>& from, cudaStream_t stream) {
+  if (from.empty()) return;
+  to.reserve(from.size() * sizeof(T));
+  check_cuda(cudaMemcpyAsync(to.as(), from.data(), from.size() * sizeof(T), cudaMemcpyHostToDevice, stream),
+             "copying weights to the device");
+}
+
+}  // namespace
+
+RunLinear::RunLinear(const HostLinear& host, std::string version, const Gpu& gpu, UploadSpace& space,
+                     cudaStream_t stream)
+    : is_packed_(host.is_packed), n_(host.n), k_(host.k), version_(std::move(version)), gpu_(gpu) {
+  upload(bias_, host.bias, stream);
+  if (is_packed_)
+    upload_packed(host, space, stream);
+  else
+    upload(weights_, host.dense, stream);
+  // What was copied from goes away, and weights must be complete before the first product (docs/cuda.md).
+  check_cuda(cudaStreamSynchronize(stream), "copying weights to the device");
+}
+
+void RunLinear::upload_packed(const HostLinear& host, UploadSpace& space, cudaStream_t stream) {
+  group_ = host.packed.group;
+  salient_ = static_cast<int>(host.salient.index.size());
+  const TileLayout layout{.n = n_, .k = k_, .group = group_};
+  weights_.reserve(layout.qweight_bytes());
+  scales_.reserve(layout.scales_bytes());
+  zeros_.reserve(layout.zeros_bytes());
+  upload(space.codes, host.packed.q, stream);
+  upload(space.zeros, host.packed.zeros, stream);
+  upload(space.scales, host.packed.scales, stream);
+  upload(salient_index_, host.salient.index, stream);
+  upload(salient_delta_, host.salient.delta, stream);
+  const awq_cuda_source plain{AWQ_CUDA_LAYOUT_PLAIN, space.codes.as(), space.zeros.as(), space.scales.as()};
+  check_cuda(repack(plain, 0, {layout, weights_.as(), scales_.as(), zeros_.as()}, stream), "repacking weights");
+}
+
+uint64_t RunLinear::device_bytes() const {
+  return weights_.bytes() + scales_.bytes() + zeros_.bytes() + bias_.bytes() + salient_index_.bytes() +
+         salient_delta_.bytes();
+}
+
+uint64_t RunLinear::bytes() const { return device_bytes(); }
+
+LinearArgs RunLinear::args(int64_t m) const {
+  LinearArgs a;
+  a.layout = {.n = n_, .k = k_, .group = group_};
+  a.m = m;
+  a.qweight = weights_.as();
+  a.scales = scales_.as();
+  a.zeros = zeros_.as();
+  a.bias = bias_.as();
+  a.salient = {salient_, salient_index_.as<int32_t>(), salient_delta_.as()};
+  return a;
+}
+
+std::string RunLinear::kernel_for(int64_t m) const {
+  return failure_as_error([&] {
+    return is_packed_ ? std::string(kCudaRows[chosen_row(version_.c_str(), args(m), gpu_)].name) : dense_kernel(m);
+  });
+}
+
+size_t RunLinear::workspace_bytes(int64_t most_rows) const {
+  return failure_as_error([&] {
+    if (is_packed_) return largest_workspace(version_.c_str(), args(most_rows), gpu_);
+    return most_rows > kFewDenseRows ? kCublasLtWorkspace : 0;
+  });
+}
+
+void RunLinear::forward(const void* x, void* y, int64_t m, const DeviceBuffer& workspace,
+                        const LaunchTarget& on) const {
+  failure_as_error([&] {
+    if (!is_packed_) {
+      const DenseArgs dense{.m = m,
+                            .n = n_,
+                            .k = k_,
+                            .x = static_cast<const __half*>(x),
+                            .w = weights_.as<__half>(),
+                            .bias = bias_.as<__half>(),
+                            .y = y};
+      return check_cuda(multiply_dense(dense, workspace.as(), on), "launching a linear");
+    }
+    LinearArgs a = args(m);
+    a.x = x;
+    a.y = y;
+    a.workspace = workspace.as();
+    a.workspace_bytes = workspace.bytes();
+    a.stream = on.stream;
+    check_cuda(launcher(chosen_row(version_.c_str(), a, gpu_)).launch(a, gpu_), "launching a linear");
+  });
+}
+
+void RunLinear::forward_wide(const void* x, float* y, int64_t m, const DeviceBuffer& workspace,
+                             const LaunchTarget& on) const {
+  failure_as_error([&] {
+    const DenseArgs dense{
+        .m = m, .n = n_, .k = k_, .x = static_cast<const __half*>(x), .w = weights_.as<__half>(), .y = y, .wide = true};
+    check_cuda(multiply_dense(dense, workspace.as(), on), "launching lm_head");
+  });
+}
+
+}  // namespace awq::backend::cuda

@@ -1,0 +1,46 @@
+// A linear of the running model on the device: packed in the tile layout, or f16.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "backend/cuda/cuda_objects.h"
+#include "backend/cuda/linear_launch.h"
+#include "backend/cuda/run/host_linear.h"
+#include "backend/cuda/run/step.h"
+
+namespace awq::backend::cuda {
+
+// Scratch that uploading uses again for each linear.
+struct UploadSpace {
+  DeviceBuffer codes, zeros, scales;
+};
+
+class RunLinear {
+ public:
+  RunLinear() = default;
+  RunLinear(const HostLinear&, std::string version, const Gpu&, UploadSpace&, cudaStream_t);
+
+  int64_t n() const { return n_; }
+  int64_t k() const { return k_; }
+  uint64_t bytes() const;  // that one token reads
+  uint64_t device_bytes() const;
+  std::string kernel_for(int64_t m) const;
+  size_t workspace_bytes(int64_t most_rows) const;
+
+  // y (m, n) f16 = x (m, k) f16 w' + bias. Throws Error.
+  void forward(const void* x, void* y, int64_t m, const DeviceBuffer& workspace, const LaunchTarget&) const;
+  // y in float32: dense linears without bias alone.
+  void forward_wide(const void* x, float* y, int64_t m, const DeviceBuffer& workspace, const LaunchTarget&) const;
+
+ private:
+  void upload_packed(const HostLinear&, UploadSpace&, cudaStream_t);
+  LinearArgs args(int64_t m) const;
+  bool is_packed_ = false;
+  int64_t n_ = 0, k_ = 0;
+  int group_ = 0, salient_ = 0;
+  std::string version_;
+  Gpu gpu_;
+  DeviceBuffer weights_, scales_, zeros_, bias_, salient_index_, salient_delta_;
+};
+
+}  // namespace awq::backend::cuda
