@@ -53,7 +53,7 @@ class CudaDevice final : public Device {
   explicit CudaDevice(DeviceInfo info) : info_(std::move(info)) {}
   const DeviceInfo& info() const override { return info_; }
   std::span<const KernelTraits> kernels() const override { return kCudaRows; }
-  std::unique_ptr<QuantEngine> quant_engine(const model::ModelConfig&, int) override {
+  std::unique_ptr<QuantEngine> quant_engine(const model::ModelConfig&, const QuantEngineOptions&) override {
     throw Error(ErrorKind::kDevice, fmt::format("cuda:{} ({}): quantizing on a GPU is not in this version yet; use "
                                                 "--device cpu",
                                                 info_.index, info_.name));
