@@ -4,7 +4,7 @@
 set -eu
 packages="g++ cmake ninja-build pkg-config git ca-certificates
   libcli11-dev libfmt-dev libsimdjson-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev libdnnl-dev ocl-icd-opencl-dev zlib1g-dev libzstd-dev libxxhash-dev
-  libgtest-dev libgmock-dev librapidcheck-dev python3 python3-venv"
+  libgtest-dev libgmock-dev librapidcheck-dev python3 python3-dev python3-venv"
 for group in "$@"; do
   case $group in
     ci) packages="$packages clang-14 clang-format-14 libclang-rt-14-dev llvm-14 libstdc++-12-dev" ;;

@@ -1,0 +1,1 @@
+"""The factories and the model class."""

@@ -1,0 +1,3 @@
+from awq_cpp.autoawq import AwqConfig
+
+__all__ = ["AwqConfig"]

@@ -1,0 +1,3 @@
+from awq_cpp.autoawq import AutoAWQForCausalLM
+
+__all__ = ["AutoAWQForCausalLM"]

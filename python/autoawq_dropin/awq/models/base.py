@@ -1,0 +1,3 @@
+from awq_cpp.autoawq import BaseAWQForCausalLM
+
+__all__ = ["BaseAWQForCausalLM"]

@@ -1,0 +1,3 @@
+from awq_cpp.autoawq import AwqQuantizer
+
+__all__ = ["AwqQuantizer"]

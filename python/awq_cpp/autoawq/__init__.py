@@ -1,0 +1,26 @@
+"""AutoAWQ's classes on this library: the same names, parameters and kinds of exception as AutoAWQ 0.2.9.
+
+    from awq_cpp.autoawq import AutoAWQForCausalLM
+
+is the same class that the extra distribution `awq-cpp-autoawq` offers as `from awq import AutoAWQForCausalLM`.
+"""
+
+from .arguments import IgnoredArgument
+from .config import AwqConfig
+from .evaluation import evaluate_perplexity
+from .failures import GroupSizeError, NotFiniteError, TooLittleTextError, UnsupportedModelError
+from .factory import AutoAWQForCausalLM
+from .model import AwqQuantizer, BaseAWQForCausalLM
+
+__all__ = [
+    "AutoAWQForCausalLM",
+    "AwqConfig",
+    "AwqQuantizer",
+    "BaseAWQForCausalLM",
+    "GroupSizeError",
+    "IgnoredArgument",
+    "NotFiniteError",
+    "TooLittleTextError",
+    "UnsupportedModelError",
+    "evaluate_perplexity",
+]

@@ -1,0 +1,57 @@
+"""What the tests share. AWQ_CLI is the program to compare with; without it those tests skip."""
+
+import json
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+import awq_cpp
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DEMO = ROOT / "models/demo"
+TEXT = "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness. "
+
+
+@pytest.fixture(scope="session")
+def demo():
+    return str(DEMO)
+
+
+@pytest.fixture(scope="session")
+def model():
+    return awq_cpp.Model(DEMO)
+
+
+@pytest.fixture(scope="session")
+def text_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text("".join(f"The river rose {i} times, and every time the old bridge held. " for i in range(700)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def quantized(tmp_path_factory, text_file):
+    out = tmp_path_factory.mktemp("awq") / "demo-awq"
+    awq_cpp.quantize(DEMO, out, calib=text_file, samples=8, seqlen=128)
+    return out
+
+
+@pytest.fixture(scope="session")
+def cli():
+    """Runs the program; its answer as JSON."""
+    program = os.environ.get("AWQ_CLI")
+    if not program:
+        pytest.skip("AWQ_CLI does not name the awq program to compare with")
+
+    def run(*arguments):
+        done = subprocess.run([program, *map(str, arguments), "--json"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+def contents(folder):
+    return {f.name: f.read_bytes() for f in pathlib.Path(folder).iterdir()}

@@ -1,0 +1,68 @@
+import inspect
+import os
+import pathlib
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+import awq_cpp
+from awq_cpp import errors
+
+
+def run_python(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONNOUSERSITE": "1"})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_import_is_quick_and_brings_nothing():
+    code = (
+        "import time, sys; before = time.perf_counter(); import awq_cpp, awq_cpp.autoawq, awq_cpp.integrations\n"
+        "print(time.perf_counter() - before, *[m for m in ('numpy', 'torch', 'transformers', 'pyarrow') if m in sys.modules])"
+    )
+    seconds, *heavy = min((run_python(code).split() for _ in range(3)), key=lambda words: float(words[0]))
+    assert float(seconds) < 0.3
+    assert heavy == []
+
+
+def test_is_typed():
+    folder = pathlib.Path(awq_cpp.__file__).parent
+    assert (folder / "py.typed").exists()
+    stub = (folder / "_core.pyi").read_text()
+    for name in ("class Model", "def quantize", "class Generation", "def select_kernel", "def pack"):
+        assert name in stub
+    assert "awq::" not in stub, "a C++ type without a Python name leaks into the stub"
+
+
+@pytest.mark.parametrize("name", awq_cpp.__all__)
+def test_every_public_name_is_documented(name):
+    item = getattr(awq_cpp, name)
+    if callable(item) or inspect.ismodule(item):
+        assert (item.__doc__ or "").strip()
+
+
+@pytest.mark.parametrize("kind", errors.by_exit_code.values())
+def test_errors_survive_pickling_and_know_their_exit_code(kind):
+    copy = pickle.loads(pickle.dumps(kind("a sentence")))
+    assert type(copy) is kind and str(copy) == "a sentence"
+    assert errors.by_exit_code[copy.exit_code] is kind
+
+
+def test_errors_are_the_types_that_python_programs_catch():
+    with pytest.raises(ValueError, match="is neither a folder nor a Hugging Face id") as caught:
+        awq_cpp.Model("no such model")
+    assert isinstance(caught.value, awq_cpp.BadInputError)
+    assert (caught.value.kind, caught.value.exit_code) == ("bad_input", 3)
+
+
+def test_error_text_is_that_of_the_command_line(demo, tmp_path):
+    program = os.environ.get("AWQ_CLI")
+    if not program:
+        pytest.skip("AWQ_CLI does not name the awq program to compare with")
+    done = subprocess.run([program, "quantize", demo, tmp_path / "x", "--group-size", "96"], capture_output=True, text=True)
+    with pytest.raises(awq_cpp.UsageError) as caught:
+        awq_cpp.quantize(demo, tmp_path / "x", group_size=96)
+    assert str(caught.value) in done.stderr
+    assert done.returncode == caught.value.exit_code
