@@ -23,7 +23,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "interop"))
-from checkpoints import awq_layouts, config_of, linears_of, tensors_of, weights_of  # noqa: E402
+from checkpoints import awq_layouts, config_of, linears_of, run, tensors_of, weights_of  # noqa: E402
 from layouts import LAYOUTS  # noqa: E402
 
 CASES = [(64, False), (128, False), (64, True)]  # group, symmetric
@@ -121,6 +121,15 @@ def check_case(awq, driver, demo, root, group, symmetric):
         report("transformers", f"runs {layout}, {case}", f"the same {NEW_TOKENS} tokens")
 
 
+def check_padded(awq, demo, root):
+    folder = root / "padded"
+    run(awq, "quantize", demo, folder, "-q", "--samples", 2, "--seqlen", 64, "--group-size", 64, "--pad-intermediate", 1024)
+    assert config_of(folder)["intermediate_size"] == 1024
+    theirs, ours = transformers_generates(awq, folder, "gemm")
+    assert ours.strip() and ours.strip() in theirs, (ours, theirs)
+    report("transformers", "runs gemm with the MLP padded from 768 to 1024", f"the same {NEW_TOKENS} tokens")
+
+
 def main():
     warnings.simplefilter("ignore")
     logging.disable()
@@ -128,6 +137,7 @@ def main():
     with tempfile.TemporaryDirectory() as root:
         for group, symmetric in CASES:
             check_case(awq, driver, demo, Path(root), group, symmetric)
+        check_padded(awq, demo, Path(root))
 
 
 if __name__ == "__main__":

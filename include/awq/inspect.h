@@ -1,8 +1,11 @@
 // What is in a checkpoint, from its headers alone: no weight is read.
 #pragma once
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
+
+#include "awq/serving.h"
 
 namespace awq {
 
@@ -26,9 +29,12 @@ struct CheckpointInfo {
   double bits_per_weight = 0;            // of the whole checkpoint
   double quantized_bits_per_weight = 0;  // of the quantized modules
   std::vector<std::string> warnings;
+  std::vector<ServeCheck> serving;  // of the numbers of GPUs that were asked about
+  std::string serving_remedy;       // what to do about the refusals, or ""
 };
 
-// `model`: folder, or org/name in the local Hugging Face cache. Error(kBadInput) when it is not a sound checkpoint.
-CheckpointInfo inspect(const std::string& model);
+// `model`: folder, or org/name in the local Hugging Face cache; `serve_tp`: numbers of GPUs to be served on. Error
+// (kBadInput) when it is not a sound checkpoint, or with serve_tp when it is not quantized.
+CheckpointInfo inspect(const std::string& model, std::span<const int> serve_tp = {});
 
 }  // namespace awq

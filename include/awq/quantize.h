@@ -26,6 +26,8 @@ struct QuantizeProgress {
   std::string note;                      // one line worth printing, or empty
 };
 
+inline constexpr int64_t kPadAuto = -1;
+
 struct QuantizeOptions {
   std::string model;          // folder, or org/name in the local Hugging Face cache
   std::filesystem::path out;  // folder to create
@@ -33,6 +35,10 @@ struct QuantizeOptions {
   std::vector<CalibrationSource> calib;  // empty = the built-in sample; several are mixed evenly
   int samples = 128;                     // windows ...
   int seqlen = 512;                      // ... of so many tokens
+  // Numbers of GPUs that vLLM or SGLang will serve the checkpoint on: checked before any work. Empty: not checked.
+  std::vector<int> serve_tp;
+  // Zero-pads the MLP to this intermediate size; 0: left as it is; kPadAuto: the least that serves on serve_tp.
+  int64_t pad_intermediate = 0;
   Search search = Search::kBoth;
   Objective objective = Objective::kGram;
   bool clip = true;

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "awq/error.h"
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/json_answer.h"
@@ -60,6 +62,23 @@ std::string format_table(const CheckpointInfo& info) {
   return table.text();
 }
 
+bool loads_everywhere(const CheckpointInfo& info) {
+  return std::ranges::all_of(info.serving, [](const ServeCheck& check) { return check.refusals.empty(); });
+}
+
+std::string serving_table(const CheckpointInfo& info) {
+  if (info.serving.empty()) return "";
+  Table table({">GPUs", "vLLM and SGLang, tensor parallel"});
+  for (const ServeCheck& check : info.serving) {
+    std::vector<std::string> verdicts;
+    for (const std::string& why : check.refusals) verdicts.push_back("no: " + why);
+    for (const std::string& why : check.slower) verdicts.push_back("slower: " + why);
+    if (verdicts.empty()) verdicts.emplace_back("yes");
+    for (size_t i = 0; i < verdicts.size(); ++i) table.row({i == 0 ? std::to_string(check.gpus) : "", verdicts[i]});
+  }
+  return "\n" + table.text() + (info.serving_remedy.empty() ? "" : fmt::format("remedy: {}\n", info.serving_remedy));
+}
+
 std::string text_of(const CheckpointInfo& info, bool modules) {
   std::string text =
       fmt::format("{}\n{}", info.folder, info.architecture.empty() ? "unknown architecture" : info.architecture);
@@ -67,7 +86,7 @@ std::string text_of(const CheckpointInfo& info, bool modules) {
               ? ", not quantized with AWQ\n\n"
               : fmt::format(", AWQ {} bits, group {}, layout {}\n\n", info.bits, info.group_size, info.layout);
   if (modules) text += module_table(info);
-  text += format_table(info);
+  text += format_table(info) + serving_table(info);
   for (const std::string& warning : info.warnings) text += fmt::format("warning: {}\n", warning);
   return text;
 }
@@ -84,6 +103,12 @@ nlohmann::ordered_json json_of(const Args& args, const CheckpointInfo& info) {
   json["bits_per_weight"] = info.bits_per_weight;
   json["quantized_bits_per_weight"] = info.quantized_bits_per_weight;
   json["warnings"] = info.warnings;
+  for (const ServeCheck& check : info.serving)
+    json["serving"].push_back({{"gpus", check.gpus},
+                               {"loads", check.refusals.empty()},
+                               {"refusals", check.refusals},
+                               {"slower", check.slower}});
+  if (!info.serving.empty()) json["serving_remedy"] = info.serving_remedy;
   json["modules"] = nlohmann::ordered_json::array();
   for (const ModuleInfo& module : info.modules) {
     json["modules"].push_back({{"name", module.name},
@@ -102,7 +127,7 @@ nlohmann::ordered_json json_of(const Args& args, const CheckpointInfo& info) {
 }  // namespace
 
 int run_inspect(Args& args) {
-  std::string model;
+  std::string model, serve_tp;
   bool summary = false;
   args.about(
       "Reads headers only, so it takes no time on a checkpoint of any size. Checks that the tensors of each quantized "
@@ -110,16 +135,19 @@ int run_inspect(Args& args) {
   args.positional("MODEL", model, "folder, or org/name in the local Hugging Face cache; original or AWQ");
   args.section("what to show");
   args.flag("--summary", summary, "totals only, not every module");
+  args.text("--serve-tp", "N,...", serve_tp,
+            "whether vLLM and SGLang could serve it with tensor parallelism on so many GPUs; exit code 7 when not");
   args.example("awq inspect out/demo-awq", "every module: format, shape, size, bits per weight");
   args.example("awq inspect out/demo-awq --json | jq .bits_per_weight", "for scripts");
+  args.example("awq inspect out/demo-awq --summary --serve-tp 1,2,4,8", "on how many GPUs vLLM can serve it");
   args.finish();
-  const CheckpointInfo info = inspect(model);
+  const CheckpointInfo info = inspect(model, parse_counts(serve_tp));
   if (args.common().json) {
     answer_json(json_of(args, info));
   } else {
     answer(text_of(info, !summary));
   }
-  return 0;
+  return loads_everywhere(info) ? 0 : static_cast<int>(ErrorKind::kCheckFailed);
 }
 
 }  // namespace awq::cli

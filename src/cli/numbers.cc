@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -43,6 +44,19 @@ int64_t parse_count(std::string_view text) {
     return static_cast<int64_t>(value);
   }
   throw Error(ErrorKind::kUsage, fmt::format("'{}' is not a whole number such as 512, 128K or 5GB", text));
+}
+
+std::vector<int> parse_counts(std::string_view text) {
+  std::vector<int> counts;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find(','), text.size());
+    const int64_t count = parse_count(text.substr(0, end));
+    if (count < 0 || count > std::numeric_limits<int>::max())
+      throw Error(ErrorKind::kUsage, fmt::format("{} is out of range in a list such as 1,2,4", count));
+    counts.push_back(static_cast<int>(count));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return counts;
 }
 
 double parse_real(std::string_view text) {

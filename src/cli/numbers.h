@@ -4,6 +4,7 @@
 #include <limits>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace awq::cli {
 
@@ -11,6 +12,8 @@ namespace awq::cli {
 // upper-case K/M/G without a B binarily, as vLLM reads them. Error(kUsage) for anything else, including a fraction of
 // one.
 int64_t parse_count(std::string_view text);
+
+std::vector<int> parse_counts(std::string_view text);  // "1,2,4"; none of an empty text
 
 double parse_real(std::string_view text);      // finite
 double parse_fraction(std::string_view text);  // "1%" and "0.01" are the same

@@ -10,6 +10,7 @@
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/layout_choice.h"
+#include "cli/numbers.h"
 #include "cli/progress.h"
 #include "cli/quantize_report.h"
 #include "cli/signals.h"
@@ -31,6 +32,7 @@ struct Request {
   QuantizeOptions options;
   std::string out, work_dir, text_column = "text";
   std::vector<std::string> calib;
+  std::string serve_tp, pad_intermediate;
   bool symmetric = false;
   ProgressStyle progress = ProgressStyle::kAuto;
 };
@@ -56,6 +58,11 @@ void declare_format(Args& args, Request& request) {
               "how --keep-fp16 ranks channels; weight and random exist for comparison");
   args.texts("--modules-to-not-convert,--modules_to_not_convert", "NAME", config.modules_to_not_convert,
              "leave modules whose name contains NAME in fp16; may be repeated");
+  args.text("--serve-tp", "N,...", request.serve_tp,
+            "refuse what vLLM and SGLang could not serve with tensor parallelism on so many GPUs, before any work");
+  args.text("--pad-intermediate", "auto|N", request.pad_intermediate,
+            "zero-pad the MLP to this intermediate size; auto: the least that serves on the GPUs of --serve-tp. The "
+            "model computes the same");
   args.count("--max-shard-size,--shard_size", "BYTES", request.options.max_shard_bytes,
              "size of a weights file at most", {1e6, 1e15});
 }
@@ -114,12 +121,22 @@ void declare(Args& args, Request& request) {
   args.example("awq quantize M OUT --w_bit 4 --q_group_size 128 --zero_point --version GEMM",
                "AutoAWQ's spellings work");
   args.example("awq quantize M OUT --keep-fp16 1%", "the most active 1 % of channels stay exact");
+  args.example("awq quantize M OUT --serve-tp 1,2,4,8 --pad-intermediate auto",
+               "for vLLM on any of these numbers of GPUs");
   args.example("awq quantize M OUT --resume", "go on after Ctrl-C, a full disk or a crash");
+}
+
+int64_t parse_width(const std::string& text) {
+  if (const int64_t width = parse_count(text); width > 0) return width;
+  throw Error(ErrorKind::kUsage, fmt::format("--pad-intermediate {}: choose auto, or the width to pad to", text));
 }
 
 void fill_in(Request& request) {
   QuantizeOptions& options = request.options;
   options.config.zero_point = !request.symmetric;
+  options.serve_tp = parse_counts(request.serve_tp);
+  if (!request.pad_intermediate.empty())
+    options.pad_intermediate = request.pad_intermediate == "auto" ? kPadAuto : parse_width(request.pad_intermediate);
   options.out = request.out;
   options.work_dir = request.work_dir;
   for (const std::string& path : request.calib) options.calib.push_back({path, request.text_column});

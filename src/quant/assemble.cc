@@ -99,11 +99,15 @@ void write_salient(const model::ModelConfig& config, const WorkFolder& work, con
   writer.commit();
 }
 
-// config.json as it was, with quantization_config added and the dtype set to what the file now holds.
-std::string edited_config(const io::Checkpoint& checkpoint, const QuantConfig& quant) {
+// config.json as it was, with quantization_config added, the dtype set to what the file now holds, and the intermediate
+// size where it was padded.
+std::string edited_config(const io::Checkpoint& checkpoint, const model::ModelConfig& written,
+                          const QuantConfig& quant) {
   const io::Json config = io::Json::parse(checkpoint.config_text(), "config.json");
   const char* dtype_key = config.find("dtype") ? "dtype" : "torch_dtype";  // transformers 5 writes the first
-  const std::string text = io::with_member(checkpoint.config_text(), dtype_key, "\"float16\"");
+  std::string text = io::with_member(checkpoint.config_text(), dtype_key, "\"float16\"");
+  if (const io::Json* width = config.find("intermediate_size"); width && width->integer() != written.intermediate)
+    text = io::with_member(text, "intermediate_size", std::to_string(written.intermediate));
   return io::with_member(text, "quantization_config", format::quantization_config_json(quant));
 }
 
@@ -135,7 +139,7 @@ void assemble(const io::Checkpoint& checkpoint, const model::ModelConfig& config
   if (options.keep_fp16 > 0) write_salient(config, work, folder);
   io::copy_companions(checkpoint.folder(), folder);
   io::write_file(folder / kReportFile, report_json(report, settings));
-  io::write_file(folder / "config.json", edited_config(checkpoint, options.config));
+  io::write_file(folder / "config.json", edited_config(checkpoint, config, options.config));
 }
 
 }  // namespace awq::quant

@@ -11,11 +11,13 @@
 #include "core/thread_pool.h"
 #include "format/registry.h"
 #include "format/salient.h"
+#include "format/serving.h"
 #include "io/convert.h"
 #include "io/file.h"
 #include "model/architectures.h"
 #include "quant/block.h"
 #include "quant/candidates.h"
+#include "quant/padding.h"
 
 namespace awq::quant {
 namespace {
@@ -62,12 +64,30 @@ void check_groups(const model::ModelConfig& config, const QuantizeOptions& o) {
     std::erase_if(fit, [&](int g) { return l.k % g != 0; });
   }
   if (bad.empty()) return;
+  const std::string widen = bad.size() == 1 && bad.begin()->starts_with("mlp.down_proj ")
+                                ? "; or widen the MLP with --pad-intermediate auto"
+                                : "";
   std::string remedy = fit.empty()
                            ? "no group size of 32, 64, 128 fits all of them: use --group-size -1, or keep them in fp16 "
                              "with --modules-to-not-convert"
                            : fmt::format("group sizes that fit: {}", fmt::join(fit, ", "));
   throw Error(ErrorKind::kBadInput, fmt::format("not divisible by the group size {}: {}; {}", o.config.group_size,
-                                                fmt::join(bad, ", "), remedy));
+                                                fmt::join(bad, ", "), remedy + widen));
+}
+
+// Returns what is worth a warning.
+std::vector<std::string> check_serve_tp(const model::ModelConfig& config, const QuantizeOptions& o) {
+  const auto packed = [&](const std::string& module) { return !is_kept(o.config, module); };
+  std::vector<std::string> why, warnings;
+  for (const ServeCheck& check : format::check_serving(config, o.config, packed, o.serve_tp)) {
+    if (!check.refusals.empty()) why.push_back(fmt::format("{}: {}", check.gpus, fmt::join(check.refusals, "; ")));
+    for (const std::string& slower : check.slower)
+      warnings.push_back(fmt::format("on {} GPUs: {}; others are slower", check.gpus, slower));
+  }
+  if (why.empty()) return warnings;
+  throw Error(ErrorKind::kBadInput,
+              fmt::format("vLLM and SGLang could not serve this on so many GPUs: {}. Remedy: {}", fmt::join(why, ". "),
+                          format::serving_remedy(config, o.config, packed, o.serve_tp)));
 }
 
 struct BlockSizes {
@@ -121,11 +141,13 @@ double count_flops(const model::ModelConfig& c, const QuantizeOptions& o) {
 
 }  // namespace
 
-Plan make_plan(const io::Checkpoint& checkpoint, const model::ModelConfig& config, const QuantizeOptions& o) {
+Plan make_plan(const io::Checkpoint& checkpoint, const model::ModelConfig& source, const QuantizeOptions& o) {
   check_options(o);
-  check_groups(config, o);
+  const model::ModelConfig config = padded_config(source, o);
   const format::LayoutRow& layout = format::layout(o.config.version);
   Plan plan;
+  plan.warnings = check_serve_tp(config, o);
+  check_groups(config, o);
   plan.bytes_in = checkpoint.total_bytes();
   uint64_t packed_bits = 0, packed_weights = 0, salient_bytes = 0;
   const auto outer = model::outer_tensors(config);
@@ -147,9 +169,9 @@ Plan make_plan(const io::Checkpoint& checkpoint, const model::ModelConfig& confi
   };
   for (const model::TensorNeed& need : outer) check_shape(checkpoint, need);
   add_fp16(outer.front());  // embeddings first, head last, as the model runs
-  for (int64_t layer = 0; layer < config.layers; ++layer)
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    for (const model::TensorNeed& need : model::block_tensors(source, layer)) check_shape(checkpoint, need);
     for (const model::TensorNeed& need : model::block_tensors(config, layer)) {
-      check_shape(checkpoint, need);
       const std::string module = need.name.substr(0, need.name.rfind('.'));
       if (!need.linear)
         add_fp16(need);
@@ -158,6 +180,7 @@ Plan make_plan(const io::Checkpoint& checkpoint, const model::ModelConfig& confi
       else
         add_linear(need);
     }
+  }
   for (size_t i = 1; i < outer.size(); ++i) add_fp16(outer[i]);
   for (const model::TensorNeed& need : outer)
     if (need.shape.size() == 2) plan.kept_fp16.push_back(need.name.substr(0, need.name.rfind('.')));

@@ -19,12 +19,14 @@ struct Plan {
   uint64_t memory_bytes = 0;   // estimated peak of the process
   uint64_t disk_bytes = 0;     // output and work folder together
   double bits_per_weight = 0;  // of the quantized linears
-  double flops = 0;            // of calibration, search and clipping, nearly all in float32 products
+  std::vector<std::string> warnings;
+  double flops = 0;  // of calibration, search and clipping, nearly all in float32 products
 };
 
 // Error(kBadInput) when a tensor is missing or of another shape than config.json implies, when a width is not divisible
 // by the group size (naming the layers and the group sizes that fit) or does not fit the layout; Error(kUsage) for
-// options out of range.
+// options out of range, or when it could not be served on one of serve_tp GPUs, with the remedies. `config` is that of
+// the checkpoint, before any padding.
 Plan make_plan(const io::Checkpoint&, const model::ModelConfig&, const QuantizeOptions&);
 
 // Error(kNoRoom) with the number, the biggest contributor and the options that lower it, when this machine has less.

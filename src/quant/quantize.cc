@@ -19,6 +19,7 @@
 #include "quant/assemble.h"
 #include "quant/block.h"
 #include "quant/calibration.h"
+#include "quant/padding.h"
 #include "quant/plan.h"
 #include "quant/work_folder.h"
 
@@ -37,10 +38,12 @@ constexpr const char* kObjectiveNames[] = {"gram", "module"};
 constexpr const char* kSalientNames[] = {"activation", "weight", "random"};
 
 // Everything the bytes of the output depend on, and nothing else (threads, for one, are not here).
-std::string settings_json(const io::Checkpoint& checkpoint, const QuantizeOptions& o, const CalibrationTokens& tokens) {
+std::string settings_json(const io::Checkpoint& checkpoint, const model::ModelConfig& config, const QuantizeOptions& o,
+                          const CalibrationTokens& tokens) {
   const nlohmann::ordered_json j = {{"format", 1},
                                     {"awq_version", AWQ_VERSION},
                                     {"model", checkpoint.fingerprint()},
+                                    {"intermediate_size", config.intermediate},
                                     {"bits", o.config.bits},
                                     {"group_size", o.config.group_size},
                                     {"zero_point", o.config.zero_point},
@@ -62,8 +65,9 @@ std::string settings_json(const io::Checkpoint& checkpoint, const QuantizeOption
 // The tensors of a block as the checkpoint holds them, one after the other in one buffer.
 class RawBlock {
  public:
-  RawBlock(const io::Checkpoint& checkpoint, const model::ModelConfig& config, backend::QuantEngine& engine)
-      : checkpoint_(checkpoint), config_(config) {
+  RawBlock(const io::Checkpoint& checkpoint, const model::ModelConfig& source, const model::ModelConfig& config,
+           backend::QuantEngine& engine)
+      : checkpoint_(checkpoint), source_(source), config_(config) {
     uint64_t largest = 0;
     for (int64_t layer = 0; layer < config.layers; ++layer) largest = std::max(largest, bytes(layer));
     memory_ = engine.host_memory(largest);
@@ -72,25 +76,35 @@ class RawBlock {
   std::vector<backend::BlockTensor> read(int64_t layer) {
     std::vector<backend::BlockTensor> tensors;
     uint64_t at = 0;
+    const std::vector<model::TensorNeed> stored = model::block_tensors(source_, layer);
     for (const model::TensorNeed& need : model::block_tensors(config_, layer)) {
-      const io::TensorInfo& info = checkpoint_.info(need.name);
-      const std::span<std::byte> to(memory_.get() + at, info.bytes());
-      checkpoint_.read_bytes(need.name, to);
-      tensors.push_back({need.name.substr(model::block_prefix(layer).size()), need.shape, info.dtype, to});
+      const std::span<std::byte> to(memory_.get() + at, bytes(need));
+      read_padded(need, stored[tensors.size()].shape, to);
+      tensors.push_back(
+          {need.name.substr(model::block_prefix(layer).size()), need.shape, checkpoint_.info(need.name).dtype, to});
       at += to.size();
     }
     return tensors;
   }
 
  private:
+  void read_padded(const model::TensorNeed& need, const std::vector<int64_t>& stored, std::span<std::byte> to) {
+    if (stored == need.shape) return checkpoint_.read_bytes(need.name, to);
+    unpadded_.resize(checkpoint_.info(need.name).bytes());
+    checkpoint_.read_bytes(need.name, unpadded_);
+    copy_padded(unpadded_, stored, to, need.shape);
+  }
+  uint64_t bytes(const model::TensorNeed& need) const {
+    return io::TensorSpec{need.name, checkpoint_.info(need.name).dtype, need.shape}.bytes();
+  }
   uint64_t bytes(int64_t layer) const {
     uint64_t sum = 0;
-    for (const model::TensorNeed& need : model::block_tensors(config_, layer))
-      sum += checkpoint_.info(need.name).bytes();
+    for (const model::TensorNeed& need : model::block_tensors(config_, layer)) sum += bytes(need);
     return sum;
   }
   const io::Checkpoint& checkpoint_;
-  const model::ModelConfig& config_;
+  const model::ModelConfig &source_, &config_;  // as stored, and padded
+  std::vector<std::byte> unpadded_;
   std::shared_ptr<std::byte[]> memory_;
 };
 
@@ -106,8 +120,9 @@ class Job {
   explicit Job(const QuantizeOptions& options)
       : options_(with_final_layout(options)),
         checkpoint_(io::resolve_model(options.model)),
-        config_(model::parse_config(checkpoint_.config_text(), (checkpoint_.folder() / "config.json").string())) {
-    if (config_.quantized)
+        source_(model::parse_config(checkpoint_.config_text(), (checkpoint_.folder() / "config.json").string())),
+        config_(padded_config(source_, options_)) {
+    if (source_.quantized)
       throw Error(ErrorKind::kBadInput,
                   fmt::format("'{}' is quantized already; quantize the original checkpoint, or repack "
                               "this one with `awq convert`",
@@ -115,7 +130,7 @@ class Job {
   }
 
   QuantizeReport run() {
-    plan_ = make_plan(checkpoint_, config_, options_);
+    plan_ = make_plan(checkpoint_, source_, options_);
     fill_plan();
     if (options_.dry_run) {
       report_.seconds = plan_.flops / engine()->measure_flops();
@@ -128,7 +143,7 @@ class Job {
     report_.warnings.insert(report_.warnings.end(), tokens_.warnings.begin(), tokens_.warnings.end());
     report_.tokens = tokens_.ids.size();
     report_.data_hash = tokens_.hash;
-    const std::string settings = settings_json(checkpoint_, options_, tokens_);
+    const std::string settings = settings_json(checkpoint_, config_, options_, tokens_);
     WorkFolder work(work_path(), settings, options_.resume, options_.force);
     quantize_blocks(work);
     tell("assembling the checkpoint", config_.layers);
@@ -150,6 +165,7 @@ class Job {
     report_.planned_disk_bytes = plan_.disk_bytes;
     report_.kept_fp16 = plan_.kept_fp16;
     report_.warnings = checkpoint_.warnings();
+    report_.warnings.insert(report_.warnings.end(), plan_.warnings.begin(), plan_.warnings.end());
   }
 
   fs::path work_path() const {
@@ -208,7 +224,7 @@ class Job {
   void quantize_blocks(WorkFolder& work) {
     const std::unique_ptr<backend::QuantEngine> engine = this->engine();
     embed(*engine);
-    RawBlock block(checkpoint_, config_, *engine);
+    RawBlock block(checkpoint_, source_, config_, *engine);
     for (int64_t layer = 0; layer < config_.layers; ++layer)
       with_context([&] { return fmt::format("quantizing block {} of {}", layer, config_.layers); },
                    [&] { quantize_block_of(layer, work, *engine, block); });
@@ -245,7 +261,7 @@ class Job {
 
   const QuantizeOptions options_;
   io::Checkpoint checkpoint_;
-  model::ModelConfig config_;
+  const model::ModelConfig source_, config_;  // of the checkpoint, and as it will be written: padded
   Plan plan_;
   CalibrationTokens tokens_;
   QuantizeReport report_;

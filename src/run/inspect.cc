@@ -11,8 +11,11 @@
 #include "core/checked.h"
 #include "format/registry.h"
 #include "format/salient.h"
+#include "format/serving.h"
 #include "io/checkpoint.h"
+#include "io/escape.h"
 #include "io/json.h"
+#include "model/architectures.h"
 #include "model/config_parts.h"
 
 namespace awq {
@@ -199,9 +202,21 @@ void add_up(CheckpointInfo& info) {
   }
 }
 
+void check_serving(const io::Checkpoint& checkpoint, std::span<const int> gpus, CheckpointInfo& info) {
+  if (gpus.empty()) return;
+  const model::ModelConfig config = model::parse_config(checkpoint.config_text(), info.folder + "/config.json");
+  if (!config.quantized)
+    throw Error(ErrorKind::kBadInput,
+                fmt::format("{} is not quantized: ask awq quantize, with --serve-tp and --dry-run",
+                            io::printable(info.folder)));
+  const auto packed = [&](const std::string& module) { return model::is_packed(checkpoint, module); };
+  info.serving = format::check_serving(config, config.quant, packed, gpus);
+  info.serving_remedy = format::serving_remedy(config, config.quant, packed, gpus);
+}
+
 }  // namespace
 
-CheckpointInfo inspect(const std::string& model) {
+CheckpointInfo inspect(const std::string& model, std::span<const int> serve_tp) {
   const io::Checkpoint checkpoint(io::resolve_model(model));
   CheckpointInfo info;
   info.folder = checkpoint.folder().string();
@@ -210,6 +225,7 @@ CheckpointInfo inspect(const std::string& model) {
   for (const auto& [name, tensors] : group_by_module(checkpoint)) info.modules.push_back(describe(name, tensors, info));
   add_salient(info);
   add_up(info);
+  check_serving(checkpoint, serve_tp, info);
   return info;
 }
 

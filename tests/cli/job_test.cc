@@ -130,6 +130,35 @@ TEST_F(QuantizedTiny, InspectFindsTheLinears) {
   EXPECT_EQ(info["warnings"].size(), 0u);
 }
 
+TEST_F(QuantizedTiny, InspectTellsWhereItCanBeServed) {
+  const Result fine = awq_run({"inspect", tiny_->out(), "--serve-tp", "1,2", "--json"});
+  EXPECT_EQ(fine.code, 0);
+  EXPECT_EQ(json::parse(fine.out)["serving"].size(), 2u);
+  const Result refused = awq_run({"inspect", tiny_->out(), "--summary", "--serve-tp", "1,4"});
+  EXPECT_EQ(refused.code, 7);
+  EXPECT_THAT(refused.out, HasSubstr("no: 2 attention heads cannot be shared out"));
+  EXPECT_THAT(refused.out, HasSubstr("remedy: serve on 1 GPUs"));
+  EXPECT_EQ(awq_run({"inspect", tiny_->model(), "--serve-tp", "1"}).code, 3) << "not quantized";
+  EXPECT_EQ(awq_run({"inspect", tiny_->out(), "--serve-tp", "0"}).code, 2);
+  EXPECT_EQ(awq_run({"inspect", tiny_->out(), "--serve-tp", "two"}).code, 2);
+}
+
+TEST_F(QuantizedTiny, ServingIsCheckedBeforeAnyWork) {
+  const std::string other = (tiny_->root() / "serve").string();
+  const Result refused = awq_run(quantize_words(*tiny_, other, {"--serve-tp", "1,4"}));
+  EXPECT_EQ(refused.code, 3);
+  EXPECT_THAT(refused.err, HasSubstr("could not serve this on so many GPUs: 4: 2 attention heads"));
+  for (const char* width : {"127", "-1", "wide", ""}) {
+    const Result wrong = awq_run(quantize_words(*tiny_, other, {"--dry-run", "--pad-intermediate", width}));
+    EXPECT_EQ(wrong.code, *width ? 2 : 0) << width;
+  }
+  EXPECT_FALSE(fs::exists(other));
+  EXPECT_EQ(awq_run(quantize_words(*tiny_, other, {"--serve-tp", "1,2", "--pad-intermediate", "auto"})).code, 0);
+  EXPECT_EQ(json::parse(read_bytes(other + "/config.json"))["intermediate_size"], 256);
+  EXPECT_EQ(awq_run({"generate", other, "-p", "The ", "-n", "3", "-q"}).code, 0);
+  fs::remove_all(other);
+}
+
 TEST_F(QuantizedTiny, ConvertThereAndBackIsTheSameFile) {
   const std::string gemv = (tiny_->root() / "gemv").string(), back = (tiny_->root() / "back").string();
   EXPECT_EQ(awq_run({"convert", tiny_->out(), gemv, "--to", "gemv"}).code, 0);

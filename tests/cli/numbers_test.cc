@@ -29,6 +29,14 @@ TEST(ParseCount, RefusesWhatIsNotAWholeNumber) {
   }
 }
 
+TEST(ParseCounts, ReadsLists) {
+  EXPECT_EQ(parse_counts(""), std::vector<int>());
+  EXPECT_EQ(parse_counts("8"), std::vector<int>({8}));
+  EXPECT_EQ(parse_counts("1,2,4"), std::vector<int>({1, 2, 4}));
+  for (const char* text : {",", "1,,2", "1;2", "1,x", "-1", "1,9999999999", "1.5"})
+    EXPECT_THROW(parse_counts(text), Error) << text;
+}
+
 TEST(ParseFraction, PercentAndFractionAgree) {
   EXPECT_DOUBLE_EQ(parse_fraction("1%"), 0.01);
   EXPECT_DOUBLE_EQ(parse_fraction("0.01"), 0.01);
