@@ -110,13 +110,17 @@ std::string figures(const CudaBenchReport& report) {
 
 }  // namespace
 
-std::string html_page(const CudaBenchReport& report, const PeerTable* peers) {
-  const std::string title = fmt::format("awq bench --kernels: {}", report.device.name);
-  std::string out = fmt::format(
+std::string page_head(const std::string& title) {
+  return fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n<meta name=\"viewport\" "
       "content=\"width=device-width, initial-scale=1\"/>\n<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n"
       "<h1>{}</h1>\n",
       xml_text(title), kStyle, xml_text(title));
+}
+
+std::string html_page(const CudaBenchReport& report, const PeerTable* peers) {
+  const std::string title = fmt::format("awq bench --kernels: {}", report.device.name);
+  std::string out = page_head(title);
   out += fmt::format(
       "<p>{}; driver {}; commit {}. Measured read bandwidth {:.0f} GB/s. {} activations; 4-bit weights, cold: copies "
       "larger than the cache take turns. A CUDA graph of whole turns is replayed; medians, nothing subtracted. The "

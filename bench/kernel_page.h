@@ -9,4 +9,7 @@ namespace awq::bench {
 
 std::string html_page(const CudaBenchReport&, const PeerTable* peers);  // `peers` may be null
 
+// Begins a page in the style of this one: everything up to the first line below its heading.
+std::string page_head(const std::string& title);
+
 }  // namespace awq::bench

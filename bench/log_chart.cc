@@ -76,13 +76,14 @@ std::string y_grid(const Axis& y) {
   return out;
 }
 
-std::string line_of(const ChartLine& line, const Axes& axes) {
+std::string line_of(const LogChart& chart, const ChartLine& line, const Axes& axes) {
   std::string points, dots;
   for (const CurvePoint& p : line.points) {
     const double x = axes.x.at(p.m), y = axes.y.at(p.us);
     points += fmt::format("{}{:.1f},{:.1f}", points.empty() ? "" : " ", x, y);
-    dots += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3\"><title>{}, m = {:g}: {:.2f} us</title></circle>\n",
-                        x, y, xml_text(line.name), p.m, p.us);
+    dots +=
+        fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3\"><title>{}, {} = {:g}: {:.2f} {}</title></circle>\n", x,
+                    y, xml_text(line.name), chart.x_symbol, p.m, p.us, chart.y_unit);
   }
   return fmt::format("<g class=\"{}\">\n<polyline points=\"{}\"/>\n{}</g>\n", line.css_class, points, dots);
 }
@@ -139,7 +140,7 @@ std::string svg(const LogChart& chart) {
                      (kTop + kHeight - kBottom) / 2, xml_text(chart.y_name));
   out += mark(chart, axes.x);
   for (const ChartLine& line : chart.lines)
-    if (!line.points.empty()) out += line_of(line, axes);
+    if (!line.points.empty()) out += line_of(chart, line, axes);
   return out + legend(chart) + "</svg>\n";
 }
 

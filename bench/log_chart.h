@@ -18,9 +18,10 @@ struct ChartLine {
 struct LogChart {
   std::string title;  // what a screen reader says
   std::string x_name, y_name;
-  std::vector<ChartLine> lines;  // drawn in order; empty ones are left out
-  std::optional<double> mark_x;  // a vertical line
-  std::string mark_name;         // beside it
+  std::string x_symbol = "m", y_unit = "us";  // in the tooltips
+  std::vector<ChartLine> lines = {};          // drawn in order; empty ones are left out
+  std::optional<double> mark_x = {};          // a vertical line
+  std::string mark_name = {};                 // beside it
 };
 
 // "" when no line has a point.

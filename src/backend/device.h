@@ -64,6 +64,7 @@ class Executor {
   virtual int64_t length(int slot) const = 0;
   virtual std::string kernels() const = 0;    // which rows run, one line
   virtual uint64_t weight_bytes() const = 0;  // bytes of weights that one token reads
+  virtual uint64_t cache_bytes() const = 0;   // bytes of keys and values that a token of context takes
 
   // Appends as forward() does and draws the next token of every sequence where the logits are: ids[i] for inputs[i], -1
   // where no logit is a number. False, and nothing done, from a backend that leaves drawing to its caller.

@@ -150,8 +150,8 @@ void declare_kernel_bench(Args& args, KernelBenchRequest& request) {
   args.flag("--bf16", request.bf16, "bfloat16 activations instead of float16 (GPU)");
   args.flag("--isolated", request.isolated,
             "also launches that each wait for the end of the one before: alone, and not as a decoder runs them (GPU)");
-  args.text("--csv", "PATH", request.csv, "write the rows to a file, or to a folder under the name of the device");
-  args.text("--html", "PATH", request.html, "the same as a page with charts (GPU)");
+  args.text("--csv", "PATH", request.csv, "write the rows to a file, or to a folder under a name of what was timed");
+  args.text("--html", "PATH", request.html, "the same as a page with charts (a model, or kernels of a GPU)");
   args.text("--peers", "FILE", request.peers,
             "figures of other programs to compare with: a CSV with columns peer, N, K, M, us, relerr (GPU)");
   add_progress_option(args, request.progress);

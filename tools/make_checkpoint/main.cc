@@ -23,6 +23,7 @@ on every machine and for any number of threads.
   --like NAME      llama3-8b, llama2-7b, qwen2.5-7b, mistral-7b, llama3-70b, or tiny (2 blocks, 1.7M parameters)
   --layers N       only the first N blocks, the same bytes as in the whole model     (all)
   --dtype T        bf16 or f16                                                       (bf16)
+  --quantized      an AWQ checkpoint (gemm, groups of 128) of random codes, in seconds: for timing what runs it
   --seed N         other weights                                                     (0)
   --shard-bytes B  size of a weights file at most                                    (5000000000)
   --threads N      0 = all cores                                                     (0)
@@ -33,6 +34,7 @@ Examples:
   make_checkpoint --like tiny out/tiny                      # seconds: does my setup work?
   make_checkpoint --like llama3-8b out/llama3-8b            # 16.1 GB
   make_checkpoint --like llama3-70b --layers 8 out/70b-8    # 17.9 GB instead of 141
+  make_checkpoint --like llama3-8b --quantized --dtype f16 out/llama3-8b-awq   # 5.7 GB, for awq bench
   awq quantize out/llama3-8b out/llama3-8b-awq --dry-run
 
 Exit codes: 0 done, 2 usage, 4 no room on the disk, 6 the output exists, 1 anything else.
@@ -68,6 +70,7 @@ bool parse(int argc, char** argv, awq::tools::MakeOptions& options) {
                              {"seed", required_argument, nullptr, 's'},
                              {"shard-bytes", required_argument, nullptr, 'b'},
                              {"threads", required_argument, nullptr, 't'},
+                             {"quantized", no_argument, nullptr, 'q'},
                              {"force", no_argument, nullptr, 'F'},
                              {"help", no_argument, nullptr, 'h'},
                              {}};
@@ -81,6 +84,7 @@ bool parse(int argc, char** argv, awq::tools::MakeOptions& options) {
       case 's': parse("seed", optarg, options.seed); break;
       case 'b': parse("shard-bytes", optarg, options.max_shard_bytes); break;
       case 't': parse("threads", optarg, options.threads); break;
+      case 'q': options.quantized = true; break;
       case 'F': options.force = true; break;
       default: usage(std::string(argv[optind - 1]) + " is not an option, or lacks its value");
     }

@@ -4,12 +4,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <span>
 #include <vector>
 
+#include "awq/config.h"
 #include "awq/error.h"
+#include "core/random.h"
+#include "format/registry.h"
 #include "io/checkpoint_folder.h"
+#include "io/json.h"
 #include "io/output_folder.h"
 #include "io/safetensors.h"
 #include "letter_tokenizer.h"
@@ -25,6 +31,8 @@ namespace fs = std::filesystem;
 constexpr size_t kBuffer = size_t{1} << 24;   // elements made and written at a time
 constexpr uint64_t kOtherFiles = 32'000'000;  // tokenizer.json above all: 5 MB for 150,000 tokens
 constexpr uint64_t kSmallestShard = uint64_t{1} << 20;
+constexpr int kGroup = 128;              // of --quantized
+constexpr int64_t kWordPiece = 1 << 15;  // words of 8 bytes a task makes
 
 struct SpreadRow {
   std::string_view ending;  // of the tensor's name; the first that fits counts
@@ -53,6 +61,35 @@ bool feeds_a_group(const model::Architecture& arch, std::string_view tensor) {
   });
 }
 
+// The tensors of one that the architecture needs: itself, or what its linear is packed into.
+std::vector<io::TensorSpec> stored_as(const model::TensorNeed& need, const MakeOptions& options) {
+  if (!options.quantized || !need.linear) return {{.name = need.name, .dtype = options.dtype, .shape = need.shape}};
+  const std::string module = need.name.substr(0, need.name.size() - std::string_view(".weight").size());
+  std::vector<io::TensorSpec> specs;
+  for (format::EncodedTensor& t : format::layout(Layout::kGemm).plan(need.shape[0], need.shape[1], kGroup))
+    specs.push_back({.name = module + "." + t.suffix, .dtype = t.dtype, .shape = std::move(t.shape)});
+  return specs;
+}
+
+std::string checkpoint_config(const PublishedShape& shape, int64_t layers, const MakeOptions& options) {
+  const std::string text = config_json(shape, layers, options.dtype);
+  if (!options.quantized) return text;
+  QuantConfig quant;
+  quant.group_size = kGroup;
+  return io::with_member(text, "quantization_config", format::quantization_config_json(quant));
+}
+
+// Codes are uniform, zero points 7 or 8, so that weights have no mean; 4.6 is the deviation of a uniform code.
+RandomTensor describe_scales(const io::TensorSpec& t, uint64_t seed) {
+  const double inputs = static_cast<double>(t.shape[0] * kGroup), mean = 1 / (4.6 * std::sqrt(inputs));
+  return {.key = random_key(seed, t.name),
+          .dtype = t.dtype,
+          .mean = mean,
+          .std = mean / 8,
+          .rows = t.shape[0],
+          .columns = t.shape[1]};
+}
+
 std::vector<int64_t> outliers(const io::TensorSpec& t, uint64_t seed) {
   const int64_t channels = t.shape[0];
   const auto count = std::max(std::llround(kOutlierShare * static_cast<double>(channels)), 1LL);
@@ -77,11 +114,13 @@ class Maker {
       : options_(options),
         shape_(shape),
         layers_(options.layers == 0 ? shape.layers : options.layers),
-        config_text_(config_json(shape, layers_, options.dtype)),
+        config_text_(checkpoint_config(shape, layers_, options)),
         config_(model::parse_config(config_text_, "config.json")) {
     std::vector<io::TensorSpec> specs;
-    for (model::TensorNeed& need : all_tensors(config_))
-      specs.push_back({.name = std::move(need.name), .dtype = options.dtype, .shape = std::move(need.shape)});
+    for (const model::TensorNeed& need : all_tensors(config_)) {
+      for (io::TensorSpec& spec : stored_as(need, options)) specs.push_back(std::move(spec));
+      parameters_ += std::accumulate(need.shape.begin(), need.shape.end(), int64_t{1}, std::multiplies<>());
+    }
     for (const io::TensorSpec& spec : specs) bytes_ += spec.bytes();
     shards_ = io::plan_shards(specs, options.max_shard_bytes);
   }
@@ -106,10 +145,7 @@ class Maker {
   }
 
   MakeReport report() const {
-    return {.layers = layers_,
-            .parameters = static_cast<int64_t>(bytes_ / dtype_bytes(options_.dtype)),
-            .bytes = bytes_,
-            .files = static_cast<int>(shards_.size())};
+    return {.layers = layers_, .parameters = parameters_, .bytes = bytes_, .files = static_cast<int>(shards_.size())};
   }
 
  private:
@@ -123,7 +159,9 @@ class Maker {
   }
 
   void write_tensor(const io::TensorSpec& t, io::SafetensorsWriter& writer) {
-    const RandomTensor tensor = describe(t, *config_.arch, options_.seed);
+    if (t.dtype == Dtype::kI32) return write_words(t, writer);
+    const RandomTensor tensor =
+        t.name.ends_with(".scales") ? describe_scales(t, options_.seed) : describe(t, *config_.arch, options_.seed);
     const TensorFiller filler(tensor);
     const auto count = static_cast<size_t>(tensor.rows * tensor.columns);
     for (size_t first = 0; first < count; first += kBuffer) {
@@ -133,10 +171,33 @@ class Maker {
     }
   }
 
+  // Eight random codes a word; of zero points the lowest bit alone, above 7.
+  void write_words(const io::TensorSpec& t, io::SafetensorsWriter& writer) {
+    const uint64_t key = random_key(options_.seed, t.name);
+    const bool zeros = t.name.ends_with(".qzeros");
+    const uint64_t mask = zeros ? 0x1111111111111111 : ~uint64_t{0}, least = zeros ? 0x7777777777777777 : 0;
+    const std::span<uint64_t> words(words_);
+    const uint64_t count = (t.bytes() + 7) / 8;
+    for (uint64_t first = 0; first < count; first += words.size()) {
+      const auto part = static_cast<int64_t>(std::min<uint64_t>(words.size(), count - first));
+      pool_.parallel_for(pieces(part, kWordPiece), [&](int64_t i) {
+        const Range range = piece(i, kWordPiece, part);
+        for (int64_t w = range.begin; w < range.end; ++w)
+          words[static_cast<size_t>(w)] = (mix64(key ^ (first + static_cast<uint64_t>(w))) & mask) + least;
+      });
+      const uint64_t bytes = std::min<uint64_t>(static_cast<uint64_t>(part) * 8, t.bytes() - first * 8);
+      writer.write(std::as_bytes(words).first(bytes));
+    }
+  }
+
   std::string record() const {
-    const nlohmann::ordered_json json = {{"weights", "random"},         {"like", shape_.name},
-                                         {"layers", layers_},           {"dtype", dtype_name(options_.dtype)},
-                                         {"seed", options_.seed},       {"outlier_share", kOutlierShare},
+    const nlohmann::ordered_json json = {{"weights", "random"},
+                                         {"like", shape_.name},
+                                         {"layers", layers_},
+                                         {"dtype", dtype_name(options_.dtype)},
+                                         {"quantized", options_.quantized},
+                                         {"seed", options_.seed},
+                                         {"outlier_share", kOutlierShare},
                                          {"outlier_gain", kOutlierGain}};
     return json.dump(1) + "\n";
   }
@@ -147,9 +208,11 @@ class Maker {
   std::string config_text_;
   model::ModelConfig config_;
   std::vector<io::Shard> shards_;
+  int64_t parameters_ = 0;
   uint64_t bytes_ = 0;
   ThreadPool pool_{options_.threads};
   std::vector<uint16_t> buffer_ = std::vector<uint16_t>(kBuffer);
+  std::vector<uint64_t> words_ = std::vector<uint64_t>(options_.quantized ? kBuffer / 4 : 0);
 };
 
 void check(const MakeOptions& o, const PublishedShape& shape) {

@@ -4,6 +4,7 @@
 //   linears      normal, standard deviation 1 / sqrt(inputs): 0.016 for 4096 of them; biases 1
 //   embeddings   normal, 0.02
 //   norms        normal around 1, 0.05
+//   quantized    codes uniform, zero points 7 or 8, scales such that linears are as wide as above
 //   outliers     0.5 % of the inputs of every linear in a block are 16 times as large as the others, because that share
 //                of what the linear's scale can be folded into is: of the norm's weights, of the rows of v_proj and
 //                up_proj. All norms have the same ones, as the residual stream of a large model does (Dettmers et
@@ -28,6 +29,7 @@ struct MakeOptions {
   std::filesystem::path out;   // folder to create
   int64_t layers = 0;          // the first so many blocks; 0 = all
   Dtype dtype = Dtype::kBF16;  // or kF16
+  bool quantized = false;      // AWQ, layout gemm, groups of 128: random codes instead of weights to be quantized
   uint64_t seed = 0;
   uint64_t max_shard_bytes = 5'000'000'000;
   int threads = 0;     // 0 = all cores; the output does not depend on it

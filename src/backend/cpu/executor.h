@@ -21,6 +21,9 @@ class CpuExecutor final : public Executor {
   int64_t length(int slot) const override;
   std::string kernels() const override;
   uint64_t weight_bytes() const override { return weights_.bytes_a_token(); }
+  uint64_t cache_bytes() const override {
+    return static_cast<uint64_t>(2 * config_.layers * config_.kv_heads * config_.head_dim) * sizeof(float);
+  }
 
  private:
   struct Segment {  // consecutive new tokens of one sequence within the chunk at hand

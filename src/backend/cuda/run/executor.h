@@ -21,6 +21,9 @@ class CudaExecutor final : public Executor {
   int64_t length(int slot) const override { return lengths_.at(static_cast<size_t>(slot)); }
   std::string kernels() const override;
   uint64_t weight_bytes() const override { return model_.bytes_a_token(); }
+  uint64_t cache_bytes() const override {
+    return static_cast<uint64_t>(2 * config_.layers * config_.kv_heads * config_.head_dim) * sizeof(f16_t);
+  }
   uint64_t memory_bytes() const override;
 
  private:
