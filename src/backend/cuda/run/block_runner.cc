@@ -126,21 +126,47 @@ void BlockRunner::attend(int64_t layer, int64_t m, const SegmentList& list) {
   launched(launch_attend_many(args, list.segments, list.count, list.longest, on_), "launching attention");
 }
 
+void BlockRunner::linear(const RunLinear& w, const DeviceBuffer& x, const DeviceBuffer& y, int64_t m) {
+  w.forward(x.as(), y.as(), m, workspace_, on_);
+}
+
+void BlockRunner::activate(int64_t m) {
+  launched(launch_silu_mul(gate_up_.as<__half>(), activated_.as<__half>(), m, config_.intermediate, on_),
+           "launching the activation");
+}
+
 void BlockRunner::run_blocks(int64_t m, const SegmentList& list) {
-  const __half* y = nullptr;
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
     const DeviceBlock& block = model_.blocks[static_cast<size_t>(layer)];
-    norm(y, block.input_norm, m, nullptr, layer == 0);
-    block.qkv.forward(normed_.as(), qkv_.as(), m, workspace_, on_);
+    norm(layer == 0 ? nullptr : out_.as<__half>(), block.input_norm, m, nullptr, layer == 0);
+    linear(block.qkv, normed_, qkv_, m);
     attend(layer, m, list);
-    block.o.forward(attended_.as(), out_.as(), m, workspace_, on_);
+    linear(block.o, attended_, out_, m);
     norm(out_.as<__half>(), block.post_attention_norm, m);
-    block.gate_up.forward(normed_.as(), gate_up_.as(), m, workspace_, on_);
-    launched(launch_silu_mul(gate_up_.as<__half>(), activated_.as<__half>(), m, config_.intermediate, on_),
-             "launching the activation");
-    block.down.forward(activated_.as(), out_.as(), m, workspace_, on_);
-    y = out_.as<__half>();
+    linear(block.gate_up, normed_, gate_up_, m);
+    activate(m);
+    linear(block.down, activated_, out_, m);
   }
+}
+
+std::vector<Stage> BlockRunner::stages(int64_t m, const SegmentList& list, int32_t* ids) {
+  const auto block = [this](int64_t layer) -> const DeviceBlock& { return model_.blocks[static_cast<size_t>(layer)]; };
+  const auto none = [](int64_t) { return uint64_t{0}; };
+  const auto of = [&](const char* name, RunLinear DeviceBlock::*w, const DeviceBuffer& x, const DeviceBuffer& y) {
+    return Stage{name, [=, this, &x, &y](int64_t layer) { linear(block(layer).*w, x, y, m); }, true,
+                 [=](int64_t layer) { return (block(layer).*w).bytes(); }};
+  };
+  return {{"norm 1", [=, this](int64_t l) { norm(out_.as<__half>(), block(l).input_norm, m); }, true, none},
+          of("q k v", &DeviceBlock::qkv, normed_, qkv_),
+          {"attention", [=, this](int64_t l) { attend(l, m, list); }, true, none},
+          of("o", &DeviceBlock::o, attended_, out_),
+          {"norm 2", [=, this](int64_t l) { norm(out_.as<__half>(), block(l).post_attention_norm, m); }, true, none},
+          of("gate up", &DeviceBlock::gate_up, normed_, gate_up_),
+          {"silu mul", [=, this](int64_t) { activate(m); }, true, none},
+          of("down", &DeviceBlock::down, activated_, out_),
+          {"lm_head", [=, this](int64_t) { run_head(m, nullptr); }, false,
+           [this](int64_t) { return uint64_t{model_.head->bytes()}; }},
+          {"pick", [=, this](int64_t) { pick(m, ids); }, false, none}};
 }
 
 void BlockRunner::run_head(int64_t m, const int32_t* picked) {

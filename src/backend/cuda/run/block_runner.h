@@ -2,6 +2,9 @@
 // for its whole life, because a captured graph holds the addresses.
 #pragma once
 #include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
 
 #include "backend/cuda/run/attention.h"
 #include "backend/cuda/run/device_model.h"
@@ -19,6 +22,14 @@ struct SegmentList {
   int count = 0, longest = 0;
 };
 
+// One kind of work: `launch` puts it into the stream for a block, or once where it is not of a block.
+struct Stage {
+  std::string name;
+  std::function<void(int64_t layer)> launch;
+  bool of_block = true;
+  std::function<uint64_t(int64_t layer)> bytes;  // of weights
+};
+
 class BlockRunner {
  public:
   BlockRunner(const model::ModelConfig&, const DeviceModel&, const PagePool&, const RopeOnDevice&, const Gpu&,
@@ -31,6 +42,8 @@ class BlockRunner {
   // `rows`: mapped host memory. The other kernels read the copy that this makes.
   void embed(const StepRow* rows, int64_t m);
   void run_blocks(int64_t m, const SegmentList&);
+  // What run_blocks(), run_head() and pick() launch, in order.
+  std::vector<Stage> stages(int64_t m, const SegmentList&, int32_t* ids);
   // Logits of rows picked[0 .. m), or of the first m where it is null.
   void run_head(int64_t m, const int32_t* picked);
   void pick(int64_t m, int32_t* ids);
@@ -41,6 +54,8 @@ class BlockRunner {
 
  private:
   void attend(int64_t layer, int64_t m, const SegmentList&);
+  void linear(const RunLinear&, const DeviceBuffer& x, const DeviceBuffer& y, int64_t m);
+  void activate(int64_t m);
   AttentionShape attention_shape(int64_t layer) const;
   void norm(const __half* y, const DeviceBuffer& weight, int64_t m, const int32_t* picked = nullptr,
             bool in_order = false);

@@ -9,6 +9,7 @@
 #include "backend/cuda/run/capture.h"
 #include "backend/cuda/run/dense.h"
 #include "backend/cuda/run/failure_as_error.h"
+#include "backend/cuda/run/stage_timer.h"
 #include "core/checked.h"
 
 namespace awq::backend::cuda {
@@ -51,8 +52,6 @@ model::ModelConfig runnable(const model::ModelConfig& c) {
 // Graphs are made for these numbers of contexts; a step with fewer fills up with rows that go nowhere.
 int64_t graph_rows(int64_t m) { return m <= 8 ? m : (m + 7) / 8 * 8; }
 
-int64_t most_graph_rows() { return kMostTogether; }
-
 }  // namespace
 
 CudaExecutor::CudaExecutor(const ExecutorRequest& request, const WeightSource& source)
@@ -70,7 +69,7 @@ CudaExecutor::CudaExecutor(const ExecutorRequest& request, const WeightSource& s
                         config_.layers)),
       rope_(request.rope_frequencies, capacity_),
       runner_(config_, model_, pages_, rope_, gpu_, stream_.get()),
-      step_rows_(most_graph_rows()),
+      step_rows_(kMostTogether),
       chunk_rows_(runner_.most_rows()),
       ids_(runner_.logit_rows()),
       chunk_picked_(runner_.most_rows()),
@@ -250,6 +249,33 @@ void CudaExecutor::deliver(int64_t rows, Wanted& wanted) {
   check_cuda(cudaStreamSynchronize(stream_.get()), "running the model");
   if (!wanted.ids.empty()) std::copy_n(ids_.host().begin(), rows, wanted.ids.begin() + wanted.done);
   wanted.done += rows;
+}
+
+// ---- where the time goes ----
+
+std::vector<StageTime> CudaExecutor::time_stages(int sequences, int64_t context) {
+  use_device();
+  const int64_t m = std::min<int64_t>(sequences, kMostTogether);
+  const int64_t position = std::clamp<int64_t>(context, 1, capacity_) - 1;
+  for (int64_t i = 0; i < m; ++i) {
+    reset(static_cast<int>(i));
+    make_room(static_cast<int>(i), position + 1);
+    step_rows_.host()[static_cast<size_t>(i)] = {0, static_cast<int32_t>(i), static_cast<int32_t>(position)};
+  }
+  runner_.embed(step_rows_.device(), m);
+  runner_.run_blocks(m, {});  // leaves numbers in every buffer
+  std::vector<StageTime> times;
+  for (const Stage& stage : runner_.stages(m, {}, ids_.device())) {
+    const int64_t calls = stage.of_block ? config_.layers : 1;
+    const double us = replay_us(stream_.get(), [&] {
+      for (int64_t layer = 0; layer < calls; ++layer) stage.launch(layer);
+    });
+    uint64_t bytes = stage.bytes(0);
+    if (stage.name == "attention") bytes = static_cast<uint64_t>(m * context) * cache_bytes() / config_.layers;
+    times.push_back({stage.name, us / static_cast<double>(calls), calls, bytes});
+  }
+  for (int64_t i = 0; i < m; ++i) reset(static_cast<int>(i));
+  return times;
 }
 
 // "gemv_w4a16_bulk_sm90a + dense_gemv_f16 at m = 1, ...": the kernels of all linears, each named once.

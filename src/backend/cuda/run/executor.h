@@ -25,6 +25,7 @@ class CudaExecutor final : public Executor {
     return static_cast<uint64_t>(2 * config_.layers * config_.kv_heads * config_.head_dim) * sizeof(f16_t);
   }
   uint64_t memory_bytes() const override;
+  std::vector<StageTime> time_stages(int sequences, int64_t context) override;
 
  private:
   // Where the logits of a call go: to host memory, or to the choice of a token.
