@@ -4,8 +4,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
+#include "awq/cuda.h"
+#include "device_array.h"
 #include "format/quantized_linear.h"
 
 namespace awq::python {
@@ -33,5 +36,14 @@ class PackedLinear {
 };
 
 std::unique_ptr<PackedLinear> pack_for_cpu(const format::QuantizedLinear&);
+std::unique_ptr<PackedLinear> pack_for_cuda(int ordinal, const format::QuantizedLinear&);
+
+// A checkpoint's arrays that lie on a GPU already.
+struct DeviceArrays {
+  int ordinal = 0;
+  awq_cuda_layout layout = AWQ_CUDA_LAYOUT_PLAIN;
+  const void *qweight = nullptr, *qzeros = nullptr, *scales = nullptr, *bias = nullptr;
+};
+std::unique_ptr<PackedLinear> pack_on_cuda(const DeviceArrays&, int64_t n, int64_t k, int group);
 
 }  // namespace awq::python

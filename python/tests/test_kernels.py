@@ -6,47 +6,11 @@ import pytest
 
 import awq_cpp
 from awq_cpp import kernels
-
-ORDER = [0, 2, 4, 6, 1, 3, 5, 7]  # of the nibbles of a word in the layout gemm
-
-
-def codes(n, k, group, seed=0):
-    random = np.random.default_rng(seed)
-    q = random.integers(0, 16, (n, k), dtype=np.uint8)
-    z = random.integers(0, 16, (n, k // group), dtype=np.uint8)
-    s = (0.01 * random.integers(1, 8, (n, k // group))).astype(np.float16)
-    return q, z, s
-
-
-def dense(q, z, s, group):
-    spread = lambda a: np.repeat(a, group, axis=1)  # noqa: E731
-    return (q.astype(np.float64) - spread(z)) * spread(s.astype(np.float64))
-
-
-def words(nibbles, order):
-    """(..., 8 c) codes to (..., c) int32, the nibble i of a word from column order[i]."""
-    eights = nibbles.astype(np.uint32).reshape(*nibbles.shape[:-1], -1, 8)
-    return sum(eights[..., column] << np.uint32(4 * i) for i, column in enumerate(order)).view(np.int32)
-
-
-def gemm_layout(q, z, s):
-    return words(q.T.copy(), ORDER), words(z.T.copy(), ORDER), s.T.copy()
-
-
-def gemv_layout(q, z, s, group):
-    step = {128: 1, 64: 2, 32: 4}[group]
-    width = -(-(-(-z.shape[1] // 8)) // step) * step
-    pad = width * 8 - z.shape[1]
-    return (
-        words(q, range(8)),
-        words(np.pad(z, ((0, 0), (0, pad))), range(8)),
-        np.pad(s, ((0, 0), (0, pad))),
-    )
+from linear_cases import codes, dense, in_layout
 
 
 def packed_in(layout, q, z, s, group, **more):
-    arrays = {"plain": lambda: (q, z, s), "gemm": lambda: gemm_layout(q, z, s), "gemv": lambda: gemv_layout(q, z, s, group)}[layout]()
-    return kernels.pack(*arrays, layout=layout, group_size=group, **more)
+    return kernels.pack(*in_layout(layout, q, z, s, group), layout=layout, group_size=group, **more)
 
 
 @pytest.mark.parametrize("layout", ["plain", "gemm", "gemv"])
