@@ -28,6 +28,10 @@ void bind_checkpoint_info(nb::module_& m) {
       .def_ro("weights", &ModuleInfo::weights)
       .def_ro("bytes", &ModuleInfo::bytes)
       .def_ro("fp16_channels", &ModuleInfo::fp16_channels, "input channels that `keep_fp16` keeps exact");
+  nb::class_<ServeCheck>(m, "ServeCheck", "Whether engines can serve a checkpoint on a number of GPUs.")
+      .def_ro("gpus", &ServeCheck::gpus)
+      .def_ro("refusals", &ServeCheck::refusals, "why it does not load on so many")
+      .def_ro("slower", &ServeCheck::slower, "why the fastest kernels do not run it there");
   nb::class_<CheckpointInfo>(m, "CheckpointInfo", "What is in a checkpoint.")
       .def_ro("folder", &CheckpointInfo::folder)
       .def_ro("architecture", &CheckpointInfo::architecture)
@@ -39,6 +43,8 @@ void bind_checkpoint_info(nb::module_& m) {
       .def_ro("weights", &CheckpointInfo::weights)
       .def_ro("bits_per_weight", &CheckpointInfo::bits_per_weight, "of the whole checkpoint")
       .def_ro("quantized_bits_per_weight", &CheckpointInfo::quantized_bits_per_weight)
+      .def_ro("serving", &CheckpointInfo::serving, "a ServeCheck for each number of GPUs that was asked about")
+      .def_ro("serving_remedy", &CheckpointInfo::serving_remedy, "what to do about the refusals, or empty")
       .def_ro("warnings", &CheckpointInfo::warnings);
 }
 
@@ -54,9 +60,12 @@ std::string architecture_refusal(const std::string& hf_name, const std::string& 
 void bind_inspect(nb::module_& m) {
   bind_checkpoint_info(m);
   m.def(
-      "inspect", [](const fs::path& model) { return inspect(model.string()); }, "model"_a,
-      nb::call_guard<nb::gil_scoped_release>(),
-      "Format, shape, size and bits per weight of every module of a checkpoint, from its headers alone.");
+      "inspect",
+      [](const fs::path& model, const std::vector<int>& serve_tp) { return inspect(model.string(), serve_tp); },
+      "model"_a, nb::kw_only(), "serve_tp"_a = std::vector<int>(), nb::call_guard<nb::gil_scoped_release>(),
+      "Format, shape, size and bits per weight of every module of a checkpoint, from its headers alone; with "
+      "`serve_tp` also "
+      "whether vLLM and SGLang can serve it on those numbers of GPUs.");
   m.def(
       "convert",
       [](const fs::path& model, const fs::path& out, const std::string& to, bool force, uint64_t max_shard_bytes) {

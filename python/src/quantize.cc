@@ -7,6 +7,7 @@
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
+#include "awq/error.h"
 #include "choices.h"
 #include "long_call.h"
 #include "module.h"
@@ -34,6 +35,12 @@ std::vector<CalibrationSource> sources_of(const std::optional<std::variant<fs::p
   return sources;
 }
 
+int64_t padding_of(const std::variant<int64_t, std::string>& size) {
+  if (const auto* number = std::get_if<int64_t>(&size)) return *number;
+  if (std::get<std::string>(size) == "auto") return kPadAuto;
+  throw Error(ErrorKind::kUsage, "pad_intermediate: give a size, or 'auto'");
+}
+
 QuantizeReport run(QuantizeOptions options, const std::optional<nb::callable>& progress) {
   LongCall call;
   options.stop = call.stop();
@@ -45,6 +52,8 @@ QuantizeReport run(QuantizeOptions options, const std::optional<nb::callable>& p
 QuantizeReport quantize_model(const fs::path& model, const fs::path& out, int bits, int group_size, bool zero_point,
                               const std::string& version, const std::vector<std::string>& modules_to_not_convert,
                               double keep_fp16, const std::string& salient_by, uint64_t max_shard_bytes,
+                              const std::vector<int>& serve_tp,
+                              const std::variant<int64_t, std::string>& pad_intermediate,
                               const std::optional<std::variant<fs::path, Paths>>& calib,
                               const std::optional<std::vector<std::string>>& texts, const std::optional<Tokens>& tokens,
                               const std::string& text_column, int samples, int seqlen, const std::string& search,
@@ -62,6 +71,8 @@ QuantizeReport quantize_model(const fs::path& model, const fs::path& out, int bi
   o.keep_fp16 = keep_fp16;
   o.salient_by = salient_named(salient_by);
   o.max_shard_bytes = max_shard_bytes;
+  o.serve_tp = serve_tp;
+  o.pad_intermediate = padding_of(pad_intermediate);
   o.calib = sources_of(calib, texts, tokens, text_column);
   o.samples = samples;
   o.seqlen = seqlen;
@@ -88,7 +99,9 @@ constexpr const char* kQuantizeDoc =
     "layout on disk; 'gemm' is what vLLM, SGLang and transformers read. `search` is 'both', 'duo', 'paper' or 'none' "
     "(plain rounding); `objective` 'gram' or 'module'. `keep_fp16=0.01` keeps the most active 1 % of each linear's "
     "input "
-    "channels exact. `progress` is called with a QuantizeProgress on the calling thread; an exception in it, like "
+    "channels exact. `serve_tp=[1, 2, 4]` refuses what vLLM and SGLang could not cut across so many GPUs, and "
+    "`pad_intermediate='auto'` pads the MLP so that they can. `progress` is called with a QuantizeProgress on the "
+    "calling thread; an exception in it, like "
     "Ctrl-C, "
     "stops the run, which `resume=True` continues to the same bytes.";
 
@@ -134,10 +147,10 @@ void bind_quantize(nb::module_& m) {
   m.def("quantize", &quantize_model, "model"_a, "out"_a, nb::kw_only(), "bits"_a = 4, "group_size"_a = 128,
         "zero_point"_a = true, "version"_a = "gemm", "modules_to_not_convert"_a = std::vector<std::string>(),
         "keep_fp16"_a = 0.0, "salient_by"_a = "activation", "max_shard_bytes"_a = uint64_t{5'000'000'000},
-        "calib"_a = nb::none(), "texts"_a = nb::none(), "tokens"_a = nb::none(), "text_column"_a = "text",
-        "samples"_a = 128, "seqlen"_a = 512, "search"_a = "both", "objective"_a = "gram", "clip"_a = true,
-        "seed"_a = 42, "dry_run"_a = false, "resume"_a = false, "force"_a = false, "work_dir"_a = nb::none(),
-        "threads"_a = 0, "progress"_a = nb::none(), kQuantizeDoc);
+        "serve_tp"_a = std::vector<int>(), "pad_intermediate"_a = 0, "calib"_a = nb::none(), "texts"_a = nb::none(),
+        "tokens"_a = nb::none(), "text_column"_a = "text", "samples"_a = 128, "seqlen"_a = 512, "search"_a = "both",
+        "objective"_a = "gram", "clip"_a = true, "seed"_a = 42, "dry_run"_a = false, "resume"_a = false,
+        "force"_a = false, "work_dir"_a = nb::none(), "threads"_a = 0, "progress"_a = nb::none(), kQuantizeDoc);
 }
 
 }  // namespace awq::python

@@ -135,3 +135,14 @@ def test_inspect(quantized):
     linear = next(m for m in info.modules if m.name == "model.layers.3.mlp.down_proj")
     assert linear.quantized and linear.shape == [256, 768]
     assert DEMO.name == "demo" and 4 < info.quantized_bits_per_weight < 4.5
+
+
+def test_serving_on_several_gpus_is_checked(demo, quantized, tmp_path):
+    checks = awq_cpp.inspect(quantized, serve_tp=[1, 2, 64]).serving
+    assert [check.gpus for check in checks] == [1, 2, 64]
+    assert not checks[0].refusals and checks[2].refusals
+    with pytest.raises(awq_cpp.Error):
+        awq_cpp.quantize(demo, tmp_path / "out", serve_tp=[64], **QUICK)
+    with pytest.raises(awq_cpp.UsageError, match="give a size, or 'auto'"):
+        awq_cpp.quantize(demo, tmp_path / "out", pad_intermediate="some", **QUICK)
+    assert awq_cpp.quantize(demo, tmp_path / "out", pad_intermediate=1024, dry_run=True, **QUICK).bytes_out > 0
