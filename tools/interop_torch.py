@@ -6,10 +6,12 @@ run by hand; docs/loading.md has the result.
     V/bin/python tools/interop_torch.py build/awq build/tests/interop/dequantize_driver models/demo
 
 Checks, for groups of 64 and 128, with and without zero points:
-  compressed-tensors  its decompressor gives our weights; its converter from AutoAWQ's layout gives our tensors
+  compressed-tensors  its decompressor gives our weights; its converter from AutoAWQ's layout gives our tensors;
+                      awq reads what it writes
   GPTQModel           its dequantization of gemm gives our weights; its packers give our gemv and gemv_fast tensors
   transformers        loads each checkpoint that runs without a GPU, and continues a prompt as awq does
 """
+import json
 import logging
 import os
 import subprocess
@@ -56,6 +58,45 @@ def compressed_tensors_converts(folder, ours):
     want = tensors_of(ours)
     assert set(theirs) == set(want), set(theirs) ^ set(want)
     return sum(same(theirs[name], want[name], name) for name in want)
+
+
+def compressed_by_them(weight, scheme):
+    """Tensors of a linear that compressed-tensors rounds and packs, scales in bfloat16."""
+    from compressed_tensors.compressors.pack_quantized.base import PackedQuantizationCompressor
+    from compressed_tensors.quantization.utils import calculate_qparams
+    groups = weight.reshape(weight.shape[0], -1, scheme.weights.group_size)
+    scale, zero = calculate_qparams(groups.amin(-1), groups.amax(-1), scheme.weights)
+    state = {"weight": weight, "weight_scale": scale.to(weight.dtype), "weight_zero_point": zero.to(torch.int8)}
+    return PackedQuantizationCompressor.compress(state, scheme)
+
+
+def awq_reads_theirs(driver, demo, folder, group):
+    """A bfloat16 checkpoint that compressed-tensors writes."""
+    from compressed_tensors.compressors.pack_quantized.base import PackedQuantizationCompressor
+    from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig, QuantizationScheme
+    from safetensors.torch import load_file, save_file
+    weights = QuantizationArgs(num_bits=4, symmetric=False, strategy="group", group_size=group)
+    scheme = QuantizationScheme(targets=["Linear"], weights=weights)
+    tensors, want = {}, {}
+    for name, tensor in load_file(demo / "model.safetensors").items():
+        tensor = tensor.to(torch.bfloat16)
+        if "_proj.weight" not in name:
+            tensors[name] = tensor
+            continue
+        module = name.removesuffix(".weight")
+        packed = compressed_by_them(tensor, scheme)
+        tensors.update({f"{module}.{suffix}": t.contiguous() for suffix, t in packed.items()})
+        exact = dict(packed, weight_scale=packed["weight_scale"].float())  # float32 does not round the product
+        want[module] = PackedQuantizationCompressor.decompress(exact, scheme)["weight"].numpy()
+    folder.mkdir()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    quantization = QuantizationConfig(config_groups={"group_0": scheme}, format="pack-quantized",
+                                      quantization_status="compressed", ignore=["lm_head"])
+    config = config_of(demo) | {"quantization_config": quantization.model_dump(mode="json")}
+    (folder / "config.json").write_text(json.dumps(config))
+    ours = weights_of(driver, folder, folder / "weights.safetensors")
+    assert set(ours) == set(want)
+    return sum(same(ours[module], want[module], module) for module in want)
 
 
 def gptqmodel_dequantizes(folder, weights, group):
@@ -138,6 +179,8 @@ def main():
         for group, symmetric in CASES:
             check_case(awq, driver, demo, Path(root), group, symmetric)
         check_padded(awq, demo, Path(root))
+        count = awq_reads_theirs(driver, demo, Path(root) / "theirs", 64)
+        report("awq", "reads what compressed-tensors writes of a bfloat16 model", f"{count} weights equal")
 
 
 if __name__ == "__main__":
