@@ -172,10 +172,8 @@ void WorkFolder::store(int64_t layer, const BlockResult& block, const format::La
   const std::string prefix = model::block_prefix(layer);
   for (const BlockLinear& linear : block.linears) {
     const std::string module = prefix + linear.name;
-    for (format::EncodedTensor& t : layout.encode(linear.packed))
+    for (format::EncodedTensor& t : layout.encode(linear.packed))  // the bias among them
       tensors.push_back({{module + "." + t.suffix, t.dtype, t.shape}, std::move(t.bytes)});
-    if (!linear.packed.bias.empty())
-      tensors.push_back({{module + ".bias", Dtype::kF16, {linear.packed.n}}, raw(linear.packed.bias)});
     if (linear.salient.empty()) continue;
     const auto specs = format::salient_specs(module, std::ssize(linear.salient.index), linear.packed.n);
     salient.push_back({specs[0], raw(linear.salient.index)});

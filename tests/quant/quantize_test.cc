@@ -11,10 +11,12 @@
 #include <nlohmann/json.hpp>
 
 #include "awq/error.h"
+#include "awq/model.h"
 #include "format/registry.h"
 #include "format/salient.h"
 #include "io/checkpoint.h"
 #include "io/tokenizer/tokenizer.h"
+#include "run/packed_model.h"
 
 namespace awq {
 namespace {
@@ -247,6 +249,41 @@ TEST_F(Quantize, SymmetricCompressedTensorsHaveNoZeroPoints) {
   EXPECT_FALSE(checkpoint.has("model.layers.0.mlp.up_proj.weight_zero_point"));
   const auto config = nlohmann::json::parse(checkpoint.config_text());
   EXPECT_EQ(config["quantization_config"]["config_groups"]["group_0"]["weights"]["symmetric"], true);
+}
+
+// Qwen2's q, k and v have a bias: packed linears keep it, scaled with what is folded into them.
+TEST_F(Quantize, BiasesOfPackedLinearsAreWrittenOnce) {
+  const io::Checkpoint demo(kDemo);
+  test::TensorFile file;
+  for (const std::string& name : demo.names()) {
+    file.add(name, Dtype::kF32, demo.info(name).shape, demo.read_f32(name));
+    for (const char* linear : {"q_proj", "k_proj", "v_proj"})
+      if (const size_t at = name.find(std::string(linear) + ".weight"); at != std::string::npos) {
+        const int64_t n = demo.info(name).shape[0];
+        std::vector<float> bias(n);
+        for (int64_t i = 0; i < n; ++i) bias[i] = static_cast<float>(i % 16) / 16;
+        file.add(name.substr(0, at) + linear + ".bias", Dtype::kF32, {n}, bias);
+      }
+  }
+  const fs::path model = folder_ / "qwen2";
+  fs::create_directories(model);
+  for (const auto& entry : fs::directory_iterator(kDemo)) fs::copy(entry.path(), model / entry.path().filename());
+  fs::remove(model / "model.safetensors");
+  file.write(model / "model.safetensors");
+  io::write_file(model / "config.json",
+                 io::with_member(demo.config_text(), "architectures", R"(["Qwen2ForCausalLM"])"));
+  QuantizeOptions o = options("out");
+  o.model = model;
+  o.search = Search::kNone;
+  for (const Layout layout : {Layout::kGemm, Layout::kCompressedTensors}) {
+    o.config.version = layout;
+    o.force = true;
+    quantize(o);
+    const io::Checkpoint checkpoint(o.out);
+    const std::vector<float> bias = checkpoint.read_f32("model.layers.3.self_attn.k_proj.bias");
+    for (size_t i = 0; i < bias.size(); ++i) ASSERT_EQ(bias[i], static_cast<float>(i % 16) / 16);
+    EXPECT_EQ(Model::load(o.out.string(), {}).logits(std::vector<int32_t>{1, 2, 3}).size(), 3u * 4096);
+  }
 }
 
 TEST_F(Quantize, DryRunWritesNothing) {
