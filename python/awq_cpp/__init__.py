@@ -31,7 +31,7 @@ from ._core import (
     QuantizeProgress,
     QuantizeReport,
     ServeCheck,
-    __version__,
+    builtin_text,
     convert,
     devices,
     inspect,
@@ -41,6 +41,7 @@ from ._core import (
     read_text,
     select_kernel,
 )
+from ._core import version as __version__
 from .benchmark import Latency, bench
 from .errors import (
     BadInputError,
@@ -78,6 +79,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "bench",
+    "builtin_text",
     "convert",
     "devices",
     "evaluate",

@@ -1,6 +1,5 @@
 // Text and weight files for the Python layers above: the calls of io/ that they build on.
 #include <fmt/format.h>
-#include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -9,6 +8,7 @@
 #include "io/safetensors.h"
 #include "long_call.h"
 #include "module.h"
+#include "path_caster.h"
 
 namespace awq::python {
 namespace {

@@ -1,7 +1,6 @@
 #include "awq/inspect.h"
 
 #include <fmt/format.h>
-#include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -10,6 +9,7 @@
 #include "long_call.h"
 #include "model/architectures.h"
 #include "module.h"
+#include "path_caster.h"
 
 namespace awq::python {
 namespace {

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <nanobind/ndarray.h>
-#include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/unique_ptr.h>
@@ -12,6 +11,7 @@
 #include "generation.h"
 #include "long_call.h"
 #include "module.h"
+#include "path_caster.h"
 #include "run/model_impl.h"
 
 namespace awq::python {
@@ -20,6 +20,7 @@ namespace {
 using namespace nb::literals;
 namespace fs = std::filesystem;
 
+using OnProgress = nb::typed<nb::callable, nb::object(int, int)>;
 using Ids = std::vector<int32_t>;
 using Prompt = std::variant<std::string, Ids>;
 using Logits = nb::ndarray<nb::numpy, float, nb::ndim<2>>;  // (tokens, vocabulary)
@@ -54,7 +55,7 @@ std::unique_ptr<Generation> generate(const Model& model, const Prompt& prompt, i
 
 EvaluateReport evaluate_model(const Model& model, const std::string& text, const Model* against, int window,
                               int max_windows, size_t max_chars, bool add_bos,
-                              const std::optional<nb::callable>& progress) {
+                              const std::optional<OnProgress>& progress) {
   LongCall call;
   EvaluateOptions options{.window = window, .max_windows = max_windows, .max_chars = max_chars, .add_bos = add_bos};
   options.stop = call.stop();

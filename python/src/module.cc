@@ -3,7 +3,7 @@
 // The public names are in awq_cpp/__init__.py; docs/python.md is made of the docstrings.
 NB_MODULE(_core, m) {
   m.doc() = "The C++ core of awq_cpp. Use the names of the package awq_cpp; these are the same objects.";
-  m.attr("__version__") = AWQ_VERSION;
+  m.attr("version") = AWQ_VERSION;
   awq::python::bind_errors(m);
   awq::python::bind_devices(m);
   awq::python::bind_quantize(m);

@@ -1,7 +1,6 @@
 #include "awq/quantize.h"
 
 #include <fmt/format.h>
-#include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/variant.h>
@@ -11,6 +10,7 @@
 #include "choices.h"
 #include "long_call.h"
 #include "module.h"
+#include "path_caster.h"
 
 namespace awq::python {
 namespace {
@@ -18,6 +18,7 @@ namespace {
 using namespace nb::literals;
 namespace fs = std::filesystem;
 
+using OnProgress = nb::typed<nb::callable, nb::object(const QuantizeProgress&)>;
 using Paths = std::vector<fs::path>;
 using Tokens = std::vector<std::vector<int32_t>>;
 
@@ -41,7 +42,7 @@ int64_t padding_of(const std::variant<int64_t, std::string>& size) {
   throw Error(ErrorKind::kUsage, "pad_intermediate: give a size, or 'auto'");
 }
 
-QuantizeReport run(QuantizeOptions options, const std::optional<nb::callable>& progress) {
+QuantizeReport run(QuantizeOptions options, const std::optional<OnProgress>& progress) {
   LongCall call;
   options.stop = call.stop();
   if (progress) options.progress = [&](const QuantizeProgress& p) { call.tell([&progress, p] { (*progress)(p); }); };
@@ -59,7 +60,7 @@ QuantizeReport quantize_model(const fs::path& model, const fs::path& out, int bi
                               const std::string& text_column, int samples, int seqlen, const std::string& search,
                               const std::string& objective, bool clip, uint64_t seed, bool dry_run, bool resume,
                               bool force, const std::optional<fs::path>& work_dir, int threads,
-                              const std::optional<nb::callable>& progress) {
+                              const std::optional<OnProgress>& progress) {
   QuantizeOptions o;
   o.model = model.string();
   o.out = out;

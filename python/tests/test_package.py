@@ -66,3 +66,11 @@ def test_error_text_is_that_of_the_command_line(demo, tmp_path):
         awq_cpp.quantize(demo, tmp_path / "x", group_size=96)
     assert str(caught.value) in done.stderr
     assert done.returncode == caught.value.exit_code
+
+
+def test_types_hold_under_mypy_strict(tmp_path):
+    pytest.importorskip("mypy", reason="mypy is not installed")
+    folder = pathlib.Path(awq_cpp.__file__).parent.parent
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", tmp_path, "-p", "awq_cpp"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"})
+    assert done.returncode == 0, done.stdout
