@@ -44,12 +44,15 @@ struct QuantizeOptions {
   bool clip = true;
   double keep_fp16 = 0;  // fraction of input channels of each linear with an fp16 correction, 0 .. 0.03
   SalientBy salient_by = SalientBy::kActivation;
+  std::string device = "auto";  // "cpu", "cuda", "cuda:1"; auto: the first GPU that can be used, else the CPU
+  int batch = 0;       // windows of text in flight on a GPU; 0 = its own choice; the output does not depend on it
   int threads = 0;     // 0 = all cores; the output does not depend on it
   uint64_t seed = 42;  // for SalientBy::kRandom and the mixing of sources
   uint64_t max_shard_bytes = 5'000'000'000;
   std::filesystem::path work_dir;  // empty = beside the output
   bool force = false;              // replace an existing output
   bool resume = false;             // continue from the work folder of a stopped run
+  std::filesystem::path trace;     // empty, or a file to write: what happened when, for chrome://tracing or Perfetto
   bool dry_run = false;            // plan only: nothing is computed and nothing is written
   std::function<void(const QuantizeProgress&)> progress;
   const std::atomic<int>* stop = nullptr;  // set to a signal number: stop after the step at hand, resumable
@@ -63,6 +66,13 @@ struct LinearReport {
   std::string warning;            // empty, or what was not finite and what was done instead
 };
 
+// Reading, computing and writing overlap: the stages of one track follow each other, the tracks run side by side.
+struct StageSeconds {
+  std::string track;  // "read", "compute", "write", "outer": embeddings and head
+  std::string stage;  // "calibrate", "search", "wait for reading" ...
+  double seconds = 0;
+};
+
 struct QuantizeReport {
   std::filesystem::path out;
   uint64_t tokens = 0;    // calibration tokens used
@@ -71,10 +81,13 @@ struct QuantizeReport {
   double bits_per_weight = 0;  // of the quantized linears, scales and zero points counted in
   double seconds = 0;  // with dry_run: estimated, from the work to do and the rate of this machine's float32 products
   uint64_t peak_rss_bytes = 0;
+  std::string device;                // what computed: "cuda:0 (NVIDIA H200)"
+  std::vector<StageSeconds> stages;  // empty with dry_run
   std::vector<LinearReport> linears;
   std::vector<std::string> warnings;
   // The plan, also without dry_run:
   uint64_t planned_memory_bytes = 0, planned_disk_bytes = 0;
+  uint64_t planned_device_bytes = 0;   // of the GPU; 0 on the CPU
   std::vector<std::string> kept_fp16;  // modules that are not quantized
 };
 

@@ -136,15 +136,22 @@ struct PackedLinear {
 };
 
 struct QuantEngineOptions {
-  int threads = 0;      // of the host; 0 = all cores
-  int64_t windows = 0;  // of calibration text ...
-  int64_t window = 0;   // ... of so many tokens
-  format::Grid grid;    // group 0 = one group a row
-  int64_t batch = 0;    // windows in flight where the engine lets that be chosen; 0 = its own choice
+  int threads = 0;              // of the host; 0 = all cores
+  int64_t windows = 0;          // of calibration text ...
+  int64_t window = 0;           // ... of so many tokens
+  format::Grid grid;            // group 0 = one group a row
+  bool scores_modules = false;  // module_losses will be called
+  int64_t batch = 0;            // windows in flight where the engine lets that be chosen; 0 = its own choice
 };
 
 // Of a tensor of a block, for load_block: how many values are not finite, and where the first one is.
 Error not_finite(int64_t layer, std::string_view tensor, uint64_t count, uint64_t first);
+
+// What an engine is expected to need at most, bytes.
+struct QuantMemory {
+  uint64_t host = 0;    // the whole process
+  uint64_t device = 0;  // 0 where there is none
+};
 
 // The arithmetic of quantization. The engine owns what is large, where it computes: the hidden states of all windows,
 // one block of weights, the Gram matrix H = sum over tokens of x x' of each distinct input of the block. Groups are
@@ -210,6 +217,7 @@ class Device {
   virtual ~Device() = default;
   virtual const DeviceInfo& info() const = 0;
   virtual std::span<const KernelTraits> kernels() const = 0;
+  virtual QuantMemory quant_memory(const model::ModelConfig&, const QuantEngineOptions&) const = 0;
   // The configuration must outlive the engine.
   virtual std::unique_ptr<QuantEngine> quant_engine(const model::ModelConfig&, const QuantEngineOptions&) = 0;
   virtual std::unique_ptr<Executor> load_executor(const io::Checkpoint&, const model::ModelConfig&,

@@ -30,7 +30,7 @@ constexpr std::array kSalient = {Choice<SalientBy>{"activation", SalientBy::kAct
 
 struct Request {
   QuantizeOptions options;
-  std::string out, work_dir, text_column = "text";
+  std::string out, work_dir, trace, text_column = "text";
   std::vector<std::string> calib;
   std::string serve_tp, pad_intermediate;
   bool symmetric = false;
@@ -96,9 +96,14 @@ void declare_job(Args& args, Request& request) {
   QuantizeOptions& options = request.options;
   args.section("the job");
   args.flag("--dry-run", options.dry_run, "only tell memory, disk and what stays fp16; nothing is computed or written");
+  args.text("--device", "DEVICE", options.device,
+            "auto, cpu, cuda or cuda:1; auto: the first GPU that can be used, else the CPU");
+  args.count("--batch", "N", options.batch,
+             "windows of text in flight on a GPU, 0: its own choice; the output does not depend on it", {0, 1 << 20});
   args.flag("--resume", options.resume, "continue a stopped run from its work folder; ends with the same bytes");
   args.flag("--force", options.force, "replace an existing output, after the new one is complete");
   args.text("--work-dir", "DIR", request.work_dir, "folder for finished blocks; beside the output when absent");
+  args.text("--trace", "FILE", request.trace, "write what happened when, for chrome://tracing or ui.perfetto.dev");
   args.count("--threads", "N", options.threads, "0: one for each core; the output does not depend on it", {0, 4096});
   add_progress_option(args, request.progress);
 }
@@ -139,6 +144,7 @@ void fill_in(Request& request) {
     options.pad_intermediate = request.pad_intermediate == "auto" ? kPadAuto : parse_width(request.pad_intermediate);
   options.out = request.out;
   options.work_dir = request.work_dir;
+  options.trace = request.trace;
   for (const std::string& path : request.calib) options.calib.push_back({path, request.text_column});
 }
 

@@ -29,12 +29,26 @@ constexpr size_t kCopyChunk = size_t{1} << 20;
   throw Error(kind, fmt::format("cannot read {}: {}", printable(path.native()), std::strerror(error)));
 }
 
-[[noreturn]] void throw_write(const fs::path& path, uint64_t bytes, int error) {
+[[noreturn]] void throw_write(const fs::path& path, uint64_t bytes, int error, const char* where = "beyond") {
   const bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
   throw Error(full ? ErrorKind::kNoRoom : ErrorKind::kFailure,
               fmt::format("cannot write {}{}: {}{}", printable(path.native()),
-                          bytes ? fmt::format(" beyond {} bytes", bytes) : "", std::strerror(error),
+                          bytes ? fmt::format(" {} {} bytes", where, bytes) : "", std::strerror(error),
                           full ? "; free some space or choose an output folder on another disk" : ""));
+}
+
+void read_all(int fd, const fs::path& path, uint64_t offset, std::span<std::byte> out) {
+  while (!out.empty()) {
+    const ssize_t got = pread(fd, out.data(), out.size(), static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw_read(path, errno);
+    if (got == 0)
+      throw Error(ErrorKind::kBadInput,
+                  fmt::format("{} ends at byte {}, {} more were expected; was it changed while it was read?",
+                              printable(path.native()), offset, out.size()));
+    offset += static_cast<uint64_t>(got);
+    out = out.subspan(static_cast<size_t>(got));
+  }
 }
 
 int open_new_temporary(const fs::path& final_path, fs::path& temp) {
@@ -90,19 +104,7 @@ File::~File() {
   if (fd_ >= 0) close(fd_);
 }
 
-void File::read_at(uint64_t offset, std::span<std::byte> out) const {
-  while (!out.empty()) {
-    const ssize_t got = pread(fd_, out.data(), out.size(), static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw_read(path_, errno);
-    if (got == 0)
-      throw Error(ErrorKind::kBadInput,
-                  fmt::format("{} ends at byte {}, {} more were expected; was it changed while it was read?",
-                              printable(path_.native()), offset, out.size()));
-    offset += static_cast<uint64_t>(got);
-    out = out.subspan(static_cast<size_t>(got));
-  }
-}
+void File::read_at(uint64_t offset, std::span<std::byte> out) const { read_all(fd_, path_, offset, out); }
 
 std::string read_file(const fs::path& path, uint64_t max_bytes) {
   const File file(path);
@@ -140,6 +142,36 @@ void AtomicFile::commit() {
   if (rename(temp_.c_str(), final_.c_str()) != 0) throw_write(final_, 0, errno);
   temp_.clear();
   sync_folder(final_.has_parent_path() ? final_.parent_path() : fs::path("."));
+}
+
+PlacedFile::PlacedFile(fs::path path, uint64_t size)
+    : fd_(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)), path_(std::move(path)) {
+  if (fd_ >= 0 && ftruncate(fd_, static_cast<off_t>(size)) == 0) return;
+  const int error = errno;
+  if (fd_ >= 0) close(fd_);
+  throw_write(path_, size, error, "of");
+}
+
+PlacedFile::~PlacedFile() { close(fd_); }
+
+void PlacedFile::read_at(uint64_t offset, std::span<std::byte> out) const { read_all(fd_, path_, offset, out); }
+
+void PlacedFile::write_at(uint64_t offset, std::span<const std::byte> data) {
+  while (!data.empty()) {
+    const ssize_t put = pwrite(fd_, data.data(), data.size(), static_cast<off_t>(offset));
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) throw_write(path_, offset, errno);
+    offset += static_cast<uint64_t>(put);
+    data = data.subspan(static_cast<size_t>(put));
+  }
+}
+
+void PlacedFile::sync() {
+  if (fdatasync(fd_) != 0) throw_write(path_, 0, errno);
+}
+
+void link_or_copy(const fs::path& from, const fs::path& to) {
+  if (link(from.c_str(), to.c_str()) != 0) io::copy_file(from, to);
 }
 
 void write_file(const fs::path& path, std::string_view content) {

@@ -52,6 +52,27 @@ class AtomicFile {
   uint64_t written_ = 0;
 };
 
+// A file of known size that is written piece by piece in any order, and goes on where a killed process left it.
+class PlacedFile {
+ public:
+  // Creates it, or takes the one that is there as it is; either way it then has `size` bytes.
+  PlacedFile(std::filesystem::path, uint64_t size);
+  ~PlacedFile();
+  PlacedFile(const PlacedFile&) = delete;
+  PlacedFile& operator=(const PlacedFile&) = delete;
+  const std::filesystem::path& path() const noexcept { return path_; }
+  void read_at(uint64_t offset, std::span<std::byte> out) const;
+  void write_at(uint64_t offset, std::span<const std::byte>);  // safe from several threads at different places
+  void sync();                                                 // what has been written is on disk
+
+ private:
+  int fd_ = -1;
+  std::filesystem::path path_;
+};
+
+// A second name for the file where the file system has that, else a copy.
+void link_or_copy(const std::filesystem::path& from, const std::filesystem::path& to);
+
 void write_file(const std::filesystem::path&, std::string_view content);  // AtomicFile in one call
 void copy_file(const std::filesystem::path& from, const std::filesystem::path& to);
 void sync_folder(const std::filesystem::path&);

@@ -60,7 +60,11 @@ struct TensorSpec {  // what a file to be written will hold
   uint64_t bytes() const;
 };
 
-// Writes one file; data comes in the order of `tensors`. Metadata is {"format": "pt"}, which transformers requires.
+// What comes before the data of a file with these tensors: length and header. Metadata is {"format": "pt"}, which
+// transformers requires. Error(kFailure) when readers would refuse a header of that length.
+std::string safetensors_prefix(const std::vector<TensorSpec>&);
+
+// Writes one file; data comes in the order of `tensors`.
 class SafetensorsWriter {
  public:
   SafetensorsWriter(std::filesystem::path, std::vector<TensorSpec> tensors);

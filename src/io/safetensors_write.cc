@@ -14,7 +14,8 @@ namespace {
 
 constexpr size_t kMaxHeader = 100'000'000;  // readers refuse longer ones
 
-std::string header_json(const std::vector<TensorSpec>& tensors, uint64_t& data_bytes) {
+std::string header_json(const std::vector<TensorSpec>& tensors) {
+  uint64_t data_bytes = 0;
   std::string json = R"({"__metadata__":{"format":"pt"})";  // transformers refuses a file without it
   for (const TensorSpec& t : tensors) {
     const uint64_t end = checked_add(data_bytes, t.bytes(), "the file's size");
@@ -33,16 +34,20 @@ std::string shard_name(size_t i, size_t count) {
 
 }  // namespace
 
-SafetensorsWriter::SafetensorsWriter(std::filesystem::path path, std::vector<TensorSpec> tensors)
-    : file_(std::move(path)) {
-  const std::string json = header_json(tensors, expected_);
+std::string safetensors_prefix(const std::vector<TensorSpec>& tensors) {
+  const std::string json = header_json(tensors);
   if (json.size() > kMaxHeader)
     throw Error(ErrorKind::kFailure,
                 fmt::format("the header of {} tensors would have {} bytes, the format allows {}; use smaller shards",
                             tensors.size(), json.size(), kMaxHeader));
   const uint64_t length = json.size();
-  file_.write(std::as_bytes(std::span(&length, 1)));
-  file_.write(json);
+  return std::string(reinterpret_cast<const char*>(&length), sizeof length) + json;
+}
+
+SafetensorsWriter::SafetensorsWriter(std::filesystem::path path, std::vector<TensorSpec> tensors)
+    : file_(std::move(path)) {
+  for (const TensorSpec& t : tensors) expected_ = checked_add(expected_, t.bytes(), "the file's size");
+  file_.write(safetensors_prefix(tensors));
 }
 
 void SafetensorsWriter::write(std::span<const std::byte> data) {

@@ -67,7 +67,7 @@ class BlockQuantizer {
 
   std::vector<int32_t> salient_channels(std::string_view linear, const GroupWork& work) const {
     const int64_t k = shape(linear).k;
-    const int64_t count = options_.keep_fp16 > 0 ? std::max<int64_t>(1, std::llround(options_.keep_fp16 * k)) : 0;
+    const int64_t count = salient_count(options_, k);
     if (count == 0) return {};
     std::vector<float> score(k);
     switch (options_.salient_by) {
@@ -194,6 +194,10 @@ class BlockQuantizer {
 bool is_kept(const QuantConfig& config, std::string_view module) {
   return std::any_of(config.modules_to_not_convert.begin(), config.modules_to_not_convert.end(),
                      [&](const std::string& s) { return !s.empty() && module.find(s) != std::string_view::npos; });
+}
+
+int64_t salient_count(const QuantizeOptions& o, int64_t k) {
+  return o.keep_fp16 > 0 ? std::max<int64_t>(1, std::llround(o.keep_fp16 * static_cast<double>(k))) : 0;
 }
 
 std::vector<size_t> module_groups(const model::ModelConfig& config, const QuantizeOptions& options) {

@@ -31,6 +31,9 @@ struct BlockResult {
 BlockResult quantize_block(backend::QuantEngine&, const model::ModelConfig&, int64_t layer, const QuantizeOptions&,
                            const std::function<void(std::string_view stage)>& stage);
 
+// Input channels of a linear that keep fp16.
+int64_t salient_count(const QuantizeOptions&, int64_t k);
+
 // Groups that are scored on a whole module: those of several linears, under Objective::kModule.
 std::vector<size_t> module_groups(const model::ModelConfig&, const QuantizeOptions&);
 

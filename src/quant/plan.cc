@@ -8,7 +8,6 @@
 
 #include "awq/error.h"
 #include "core/host_memory.h"
-#include "core/thread_pool.h"
 #include "format/registry.h"
 #include "format/salient.h"
 #include "format/serving.h"
@@ -90,39 +89,6 @@ std::vector<std::string> check_serve_tp(const model::ModelConfig& config, const 
                           format::serving_remedy(config, o.config, packed, o.serve_tp)));
 }
 
-struct BlockSizes {
-  uint64_t weights = 0, widest = 0, gram = 0, largest_linear = 0;
-};
-
-BlockSizes block_sizes(const model::ModelConfig& c) {
-  BlockSizes s;
-  for (const model::LinearShape& l : model::block_linears(c)) {
-    const uint64_t count = static_cast<uint64_t>(l.n) * static_cast<uint64_t>(l.k);
-    s.weights += count;
-    s.largest_linear = std::max(s.largest_linear, count);
-    s.widest = std::max<uint64_t>(s.widest, l.k);
-  }
-  for (const model::LayerGroup& g : c.arch->groups)
-    for (const model::LinearShape& l : model::block_linears(c))
-      if (l.name == g.linears[0]) s.gram += static_cast<uint64_t>(l.k) * l.k;
-  return s;
-}
-
-uint64_t estimate_memory(const model::ModelConfig& c, const QuantizeOptions& o) {
-  const BlockSizes s = block_sizes(c);
-  const uint64_t tokens = static_cast<uint64_t>(o.samples) * o.seqlen;
-  const uint64_t threads = o.threads > 0 ? o.threads : available_cores();
-  constexpr uint64_t kFixed = uint64_t{96} << 20;  // program, oneDNN's generated code, tokenizer, text
-  uint64_t bytes = kFixed;
-  bytes += tokens * c.hidden * 4;                           // hidden states of all windows
-  bytes += s.weights * 4 + s.largest_linear * 6;            // the block; a scaled copy and the codes of one linear
-  bytes += (s.gram + s.widest * s.widest) * 4;              // H of every input, a scaled copy of one
-  bytes += threads * 2 * 128 * s.widest * 4;                // dW and dW H of a task
-  bytes += 4096 * (c.hidden * 4 + c.intermediate * 3) * 4;  // activations of the windows in flight
-  if (o.objective == Objective::kModule) bytes += 3 * tokens * c.hidden * 4 + s.weights * 4;
-  return bytes;
-}
-
 // Per block and T tokens: forward 2 T N K and attention 4 T L (heads x head_dim), L the window; Gram T K^2 and a
 // little; each candidate 2 N K^2; ten clip limits 2 N K g each.
 double count_flops(const model::ModelConfig& c, const QuantizeOptions& o) {
@@ -149,7 +115,7 @@ Plan make_plan(const io::Checkpoint& checkpoint, const model::ModelConfig& sourc
   plan.warnings = check_serve_tp(config, o);
   check_groups(config, o);
   plan.bytes_in = checkpoint.total_bytes();
-  uint64_t packed_bits = 0, packed_weights = 0, salient_bytes = 0;
+  uint64_t packed_bits = 0, packed_weights = 0;
   const auto outer = model::outer_tensors(config);
   const auto add_fp16 = [&](const model::TensorNeed& need) {
     plan.tensors.push_back({need.name, Dtype::kF16, need.shape});
@@ -165,7 +131,8 @@ Plan make_plan(const io::Checkpoint& checkpoint, const model::ModelConfig& sourc
       packed_bits += plan.tensors.back().bytes() * 8;
     }
     packed_weights += static_cast<uint64_t>(n) * k;
-    if (o.keep_fp16 > 0) salient_bytes += static_cast<uint64_t>(o.keep_fp16 * k + 1) * (n * 2 + 4);
+    if (const int64_t count = salient_count(o, k); count > 0)
+      std::ranges::copy(format::salient_specs(module, count, n), std::back_inserter(plan.salient));
   };
   for (const model::TensorNeed& need : outer) check_shape(checkpoint, need);
   add_fp16(outer.front());  // embeddings first, head last, as the model runs
@@ -187,11 +154,12 @@ Plan make_plan(const io::Checkpoint& checkpoint, const model::ModelConfig& sourc
   if (packed_weights == 0)
     throw Error(ErrorKind::kUsage, "every linear is excluded by modules_to_not_convert: nothing would be quantized");
   for (const io::TensorSpec& t : plan.tensors) plan.bytes_out += t.bytes();
+  uint64_t salient_bytes = 0;
+  for (const io::TensorSpec& t : plan.salient) salient_bytes += t.bytes();
   plan.bytes_out += salient_bytes;
   plan.bits_per_weight = static_cast<double>(packed_bits + 8 * salient_bytes) / static_cast<double>(packed_weights);
-  plan.memory_bytes = estimate_memory(config, o);
   plan.flops = count_flops(config, o);
-  plan.disk_bytes = 2 * plan.bytes_out;
+  plan.disk_bytes = (o.work_dir.empty() ? 1 : 2) * plan.bytes_out;
   return plan;
 }
 

@@ -14,10 +14,11 @@ namespace awq::quant {
 
 struct Plan {
   std::vector<io::TensorSpec> tensors;  // of the output, in the order of the model
+  std::vector<io::TensorSpec> salient;  // of the side file, only with keep_fp16
   std::vector<std::string> kept_fp16;   // linears that are not quantized, lm_head and embeddings among them
   uint64_t bytes_in = 0, bytes_out = 0;
-  uint64_t memory_bytes = 0;   // estimated peak of the process
-  uint64_t disk_bytes = 0;     // output and work folder together
+  uint64_t memory_bytes = 0;   // estimated peak of the process, which the backend fills in
+  uint64_t disk_bytes = 0;     // output and work folder together, which share their files on one disk
   double bits_per_weight = 0;  // of the quantized linears
   std::vector<std::string> warnings;
   double flops = 0;  // of calibration, search and clipping, nearly all in float32 products

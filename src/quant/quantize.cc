@@ -5,8 +5,8 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cmath>
+#include <future>
 #include <nlohmann/json.hpp>
 
 #include "awq/error.h"
@@ -14,13 +14,16 @@
 #include "core/host_memory.h"
 #include "format/registry.h"
 #include "io/checkpoint.h"
+#include "io/file.h"
 #include "io/output_folder.h"
 #include "model/architectures.h"
 #include "quant/assemble.h"
 #include "quant/block.h"
+#include "quant/block_reader.h"
 #include "quant/calibration.h"
 #include "quant/padding.h"
 #include "quant/plan.h"
+#include "quant/timeline.h"
 #include "quant/work_folder.h"
 
 namespace awq {
@@ -29,84 +32,35 @@ namespace {
 
 namespace fs = std::filesystem;
 
-double now_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 constexpr const char* kSearchNames[] = {"none", "paper", "duo", "both"};
 constexpr const char* kObjectiveNames[] = {"gram", "module"};
 constexpr const char* kSalientNames[] = {"activation", "weight", "random"};
 
 // Everything the bytes of the output depend on, and nothing else (threads, for one, are not here).
 std::string settings_json(const io::Checkpoint& checkpoint, const model::ModelConfig& config, const QuantizeOptions& o,
-                          const CalibrationTokens& tokens) {
-  const nlohmann::ordered_json j = {{"format", 1},
-                                    {"awq_version", AWQ_VERSION},
-                                    {"model", checkpoint.fingerprint()},
-                                    {"intermediate_size", config.intermediate},
-                                    {"bits", o.config.bits},
-                                    {"group_size", o.config.group_size},
-                                    {"zero_point", o.config.zero_point},
-                                    {"version", format::layout(o.config.version).name},
-                                    {"modules_to_not_convert", o.config.modules_to_not_convert},
-                                    {"calibration", tokens.hash},
-                                    {"windows", tokens.windows},
-                                    {"seqlen", o.seqlen},
-                                    {"search", kSearchNames[static_cast<int>(o.search)]},
-                                    {"objective", kObjectiveNames[static_cast<int>(o.objective)]},
-                                    {"clip", o.clip},
-                                    {"keep_fp16", o.keep_fp16},
-                                    {"salient_by", kSalientNames[static_cast<int>(o.salient_by)]},
-                                    {"seed", o.seed},
-                                    {"max_shard_bytes", o.max_shard_bytes}};
+                          const CalibrationTokens& tokens, DeviceKind device) {
+  nlohmann::ordered_json j = {{"format", 1},
+                              {"awq_version", AWQ_VERSION},
+                              {"model", checkpoint.fingerprint()},
+                              {"intermediate_size", config.intermediate},
+                              {"bits", o.config.bits},
+                              {"group_size", o.config.group_size},
+                              {"zero_point", o.config.zero_point},
+                              {"version", format::layout(o.config.version).name},
+                              {"modules_to_not_convert", o.config.modules_to_not_convert},
+                              {"calibration", tokens.hash},
+                              {"windows", tokens.windows},
+                              {"seqlen", o.seqlen},
+                              {"search", kSearchNames[static_cast<int>(o.search)]},
+                              {"objective", kObjectiveNames[static_cast<int>(o.objective)]},
+                              {"clip", o.clip},
+                              {"keep_fp16", o.keep_fp16},
+                              {"salient_by", kSalientNames[static_cast<int>(o.salient_by)]},
+                              {"seed", o.seed},
+                              {"max_shard_bytes", o.max_shard_bytes}};
+  if (device == DeviceKind::kCuda) j["device"] = "cuda";  // rounds differently in the last digits
   return j.dump(1);
 }
-
-// The tensors of a block as the checkpoint holds them, one after the other in one buffer.
-class RawBlock {
- public:
-  RawBlock(const io::Checkpoint& checkpoint, const model::ModelConfig& source, const model::ModelConfig& config,
-           backend::QuantEngine& engine)
-      : checkpoint_(checkpoint), source_(source), config_(config) {
-    uint64_t largest = 0;
-    for (int64_t layer = 0; layer < config.layers; ++layer) largest = std::max(largest, bytes(layer));
-    memory_ = engine.host_memory(largest);
-  }
-
-  std::vector<backend::BlockTensor> read(int64_t layer) {
-    std::vector<backend::BlockTensor> tensors;
-    uint64_t at = 0;
-    const std::vector<model::TensorNeed> stored = model::block_tensors(source_, layer);
-    for (const model::TensorNeed& need : model::block_tensors(config_, layer)) {
-      const std::span<std::byte> to(memory_.get() + at, bytes(need));
-      read_padded(need, stored[tensors.size()].shape, to);
-      tensors.push_back(
-          {need.name.substr(model::block_prefix(layer).size()), need.shape, checkpoint_.info(need.name).dtype, to});
-      at += to.size();
-    }
-    return tensors;
-  }
-
- private:
-  void read_padded(const model::TensorNeed& need, const std::vector<int64_t>& stored, std::span<std::byte> to) {
-    if (stored == need.shape) return checkpoint_.read_bytes(need.name, to);
-    unpadded_.resize(checkpoint_.info(need.name).bytes());
-    checkpoint_.read_bytes(need.name, unpadded_);
-    copy_padded(unpadded_, stored, to, need.shape);
-  }
-  uint64_t bytes(const model::TensorNeed& need) const {
-    return io::TensorSpec{need.name, checkpoint_.info(need.name).dtype, need.shape}.bytes();
-  }
-  uint64_t bytes(int64_t layer) const {
-    uint64_t sum = 0;
-    for (const model::TensorNeed& need : model::block_tensors(config_, layer)) sum += bytes(need);
-    return sum;
-  }
-  const io::Checkpoint& checkpoint_;
-  const model::ModelConfig &source_, &config_;  // as stored, and padded
-  std::vector<std::byte> unpadded_;
-  std::shared_ptr<std::byte[]> memory_;
-};
 
 // compressed-tensors without zero points is a layout of its own.
 QuantizeOptions with_final_layout(QuantizeOptions options) {
@@ -131,9 +85,10 @@ class Job {
 
   QuantizeReport run() {
     plan_ = make_plan(checkpoint_, source_, options_);
+    device_ = backend::open_device(options_.device);
     fill_plan();
     if (options_.dry_run) {
-      report_.seconds = plan_.flops / engine()->measure_flops();
+      report_.seconds = plan_.flops / device_->quant_engine(config_, {})->measure_flops();
       return report_;
     }
     io::OutputFolder output(options_.out, checkpoint_.folder(), options_.force);
@@ -143,15 +98,20 @@ class Job {
     report_.warnings.insert(report_.warnings.end(), tokens_.warnings.begin(), tokens_.warnings.end());
     report_.tokens = tokens_.ids.size();
     report_.data_hash = tokens_.hash;
-    const std::string settings = settings_json(checkpoint_, config_, options_, tokens_);
-    WorkFolder work(work_path(), settings, options_.resume, options_.force);
+    const std::string settings = settings_json(checkpoint_, config_, options_, tokens_, device_->info().kind);
+    WorkFolder work(work_path(), settings, planned_shards(plan_, options_), options_.resume, options_.force);
     quantize_blocks(work);
     tell("assembling the checkpoint", config_.layers);
-    assemble(checkpoint_, config_, options_, plan_, work, report_, settings, output.path(), [&] { poll(); });
-    output.commit();
-    work.remove();
-    report_.seconds = now_seconds() - start_;
+    {
+      const auto span = timeline_.span(Timeline::kCompute, "assemble", config_.layers);
+      assemble(checkpoint_, config_, options_, work.shards(), report_, settings, output.path());
+      output.commit();
+      work.remove();
+    }
+    report_.seconds = timeline_.seconds();
+    report_.stages = timeline_.stages();
     report_.peak_rss_bytes = peak_host_memory();
+    if (!options_.trace.empty()) io::write_file(options_.trace, timeline_.chrome_trace());
     return report_;
   }
 
@@ -161,7 +121,13 @@ class Job {
     report_.bytes_in = plan_.bytes_in;
     report_.bytes_out = plan_.bytes_out;
     report_.bits_per_weight = plan_.bits_per_weight;
-    report_.planned_memory_bytes = plan_.memory_bytes;
+    const backend::QuantMemory memory = device_->quant_memory(config_, engine_options());
+    plan_.memory_bytes = memory.host;
+    report_.device = device_->info().kind == DeviceKind::kCpu
+                         ? "cpu"
+                         : fmt::format("cuda:{} ({})", device_->info().index, device_->info().name);
+    report_.planned_memory_bytes = memory.host;
+    report_.planned_device_bytes = memory.device;
     report_.planned_disk_bytes = plan_.disk_bytes;
     report_.kept_fp16 = plan_.kept_fp16;
     report_.warnings = checkpoint_.warnings();
@@ -191,14 +157,27 @@ class Job {
     p.stage = stage;
     p.block = static_cast<int>(block);
     p.blocks = static_cast<int>(config_.layers);
-    p.seconds = now_seconds() - start_;
+    p.seconds = timeline_.seconds();
     if (searched_ > 0)
       p.eta_seconds = search_seconds_ / static_cast<double>(searched_) * static_cast<double>(config_.layers - block);
     p.note = std::move(note);
     options_.progress(p);
   }
 
-  void embed(backend::QuantEngine& engine) const {
+  backend::QuantEngineOptions engine_options() const {
+    const QuantConfig& c = options_.config;
+    backend::QuantEngineOptions o;
+    o.threads = options_.threads;
+    o.windows = options_.samples;
+    o.window = options_.seqlen;
+    o.grid = {c.bits, c.group_size == -1 ? 0 : c.group_size, c.zero_point};
+    o.batch = options_.batch;
+    o.scores_modules = options_.objective == Objective::kModule;
+    return o;
+  }
+
+  void embed(backend::QuantEngine& engine) {
+    const auto span = timeline_.span(Timeline::kCompute, "embed", 0);
     constexpr int64_t kTokens = 4096;  // a step: 64 MB at a hidden size of 4096
     const int64_t count = std::ssize(tokens_.ids);
     const std::string name = model::outer_tensors(config_).front().name;
@@ -211,41 +190,72 @@ class Job {
     }
   }
 
-  std::unique_ptr<backend::QuantEngine> engine() const {
-    const QuantConfig& c = options_.config;
-    backend::QuantEngineOptions o;
-    o.threads = options_.threads;
-    o.windows = tokens_.windows;
-    o.window = options_.seqlen;
-    o.grid = {c.bits, c.group_size == -1 ? 0 : c.group_size, c.zero_point};
-    return backend::open_device("cpu")->quant_engine(config_, o);
-  }
-
+  // Three threads: one reads block i + 1, this one computes block i, one writes block i - 1. Embeddings and head are
+  // written beside them.
   void quantize_blocks(WorkFolder& work) {
-    const std::unique_ptr<backend::QuantEngine> engine = this->engine();
-    embed(*engine);
-    RawBlock block(checkpoint_, source_, config_, *engine);
-    for (int64_t layer = 0; layer < config_.layers; ++layer)
-      with_context([&] { return fmt::format("quantizing block {} of {}", layer, config_.layers); },
-                   [&] { quantize_block_of(layer, work, *engine, block); });
+    const std::unique_ptr<backend::QuantEngine> engine = start_engine();
+    std::future<void> outer = std::async(std::launch::async, [&] {
+      const auto span = timeline_.span(Timeline::kOuter, "write embeddings and head", 0);
+      write_outer(checkpoint_, config_, work.shards(), [&] { poll(); });
+    });
+    try {
+      embed(*engine);
+      BlockReader reader(checkpoint_, source_, config_, *engine, timeline_);
+      std::future<void> writing;
+      reader.start(0);
+      for (int64_t layer = 0; layer < config_.layers; ++layer)
+        with_context([&] { return fmt::format("quantizing block {} of {}", layer, config_.layers); },
+                     [&] { quantize_block_of(layer, work, *engine, reader, writing); });
+      const auto span = timeline_.span(Timeline::kCompute, "wait for writing", config_.layers);
+      if (writing.valid()) writing.get();
+      outer.get();
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kDevice && error.kind() != ErrorKind::kNoRoom) throw;
+      throw Error(error.kind(),
+                  fmt::format("{}\nfinished blocks are kept in '{}': run the same command with --resume to "
+                              "go on",
+                              error.what(), work_path().string()));
+    }
   }
 
-  void quantize_block_of(int64_t layer, WorkFolder& work, backend::QuantEngine& engine, RawBlock& block) {
-    const double begun = now_seconds();
+  std::unique_ptr<backend::QuantEngine> start_engine() {
+    const auto span = timeline_.span(Timeline::kCompute, "start the engine", 0);
+    backend::QuantEngineOptions o = engine_options();
+    o.windows = tokens_.windows;
+    return device_->quant_engine(config_, o);
+  }
+
+  void quantize_block_of(int64_t layer, WorkFolder& work, backend::QuantEngine& engine, BlockReader& reader,
+                         std::future<void>& writing) {
+    const double begun = timeline_.seconds();
+    std::optional<Timeline::Span> span;
+    const auto stage = [&](std::string_view name) {
+      span.reset(), span.emplace(timeline_, Timeline::kCompute, name, layer);
+    };
     std::optional<std::vector<LinearReport>> reports = work.finished(layer);
     tell(reports ? "already done, passing through" : "calibrate", layer);
-    engine.load_block(layer, block.read(layer));
+    stage("wait for reading");
+    const std::vector<backend::BlockTensor> tensors = reader.take();
+    stage("load");
+    engine.load_block(layer, tensors);
+    if (layer + 1 < config_.layers) reader.start(layer + 1);
+    stage("calibrate");
     const std::vector<size_t> keep = module_groups(config_, options_);
     engine.forward_block({!reports, keep, [&] { poll(); }});
     if (!reports) {
-      BlockResult result =
-          quantize_block(engine, config_, layer, options_, [&](std::string_view stage) { tell(stage, layer); });
-      tell("write", layer);
-      work.store(layer, result, format::layout(options_.config.version));
-      reports = std::move(result.reports);
+      auto result = std::make_shared<const BlockResult>(quantize_block(
+          engine, config_, layer, options_, [&](std::string_view name) { tell(name, layer), stage(name); }));
+      reports = result->reports;
+      stage("wait for writing");
+      if (writing.valid()) writing.get();
+      writing = std::async(std::launch::async, [this, layer, result, &work] {
+        const auto write = timeline_.span(Timeline::kWrite, "write", layer);
+        work.store(layer, *result, format::layout(options_.config.version));
+      });
       ++searched_;
-      search_seconds_ += now_seconds() - begun;
+      search_seconds_ += timeline_.seconds() - begun;
     }
+    span.reset();
     for (const LinearReport& r : *reports)
       if (!r.warning.empty()) report_.warnings.push_back(r.name + ": " + r.warning);
     report_.linears.insert(report_.linears.end(), reports->begin(), reports->end());
@@ -265,7 +275,8 @@ class Job {
   Plan plan_;
   CalibrationTokens tokens_;
   QuantizeReport report_;
-  const double start_ = now_seconds();
+  std::unique_ptr<backend::Device> device_;
+  Timeline timeline_;
   int64_t searched_ = 0;
   double search_seconds_ = 0;
 };

@@ -12,6 +12,9 @@ class LabPlugin final : public awq::backend::cuda::Plugin {
                                                         const awq::backend::cuda::WeightSource&) const override {
     return nullptr;
   }
+  std::unique_ptr<awq::backend::QuantEngine> quant_engine(const awq::backend::cuda::QuantRequest&) const override {
+    return nullptr;
+  }
 };
 
 }  // namespace

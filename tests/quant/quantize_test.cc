@@ -150,9 +150,12 @@ TEST_F(Quantize, StopAndResumeGiveTheSameBytes) {
   expect_error(part, ErrorKind::kUsage, "windows: was 4, is 3");
   part.samples = 4;
   {  // a damaged block is done again
-    std::fstream f(folder_ / "part.awq-work" / "blocks" / "00001.safetensors",
-                   std::ios::in | std::ios::out | std::ios::binary);
-    f.seekp(-5, std::ios::end);
+    const fs::path shard = folder_ / "part.awq-work" / "shards" / "model.safetensors";
+    const io::SafetensorsFile file(shard);
+    const io::TensorInfo* qweight = file.find("model.layers.1.mlp.down_proj.qweight");
+    ASSERT_NE(qweight, nullptr);
+    std::fstream f(shard, std::ios::in | std::ios::out | std::ios::binary);
+    f.seekp(static_cast<std::streamoff>(file.header().data_start + qweight->end - 5));
     f.put('x');
   }
   int passed = 0;

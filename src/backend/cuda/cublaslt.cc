@@ -16,7 +16,8 @@ LtOwned<cublasLtMatmulDesc_t> transposed_product() {
   check_lt(cublaslt().desc_create(&out, CUBLAS_COMPUTE_32F, CUDA_R_32F), "describing a product");
   LtOwned<cublasLtMatmulDesc_t> owned{out, cublaslt().desc_destroy};
   const cublasOperation_t transposed = CUBLAS_OP_T;
-  check_lt(cublaslt().desc_set(out, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed), "describing a product");
+  check_lt(cublaslt().desc_set(out, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed),
+           "describing a product");
   return owned;
 }
 
@@ -27,7 +28,7 @@ LtOwned<cublasLtMatmulPreference_t> preference() {
   // Shares of k are added in float32: adding rounded ones would cost what y's rounding costs, once a share.
   const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
   check_lt(cublaslt().preference_set(out, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &kCublasLtWorkspace,
-                                sizeof kCublasLtWorkspace),
+                                     sizeof kCublasLtWorkspace),
            "asking for algorithms");
   check_lt(cublaslt().preference_set(out, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions, sizeof reductions),
            "asking for algorithms");
@@ -53,7 +54,7 @@ struct Description {
     std::vector<cublasLtMatmulHeuristicResult_t> found(static_cast<size_t>(most));
     int count = 0;
     check_lt(cublaslt().heuristic(handle, product.get(), w.get(), x.get(), y.get(), y.get(), wanted.get(), most,
-                             found.data(), &count),
+                                  found.data(), &count),
              "asking for an algorithm");
     found.resize(static_cast<size_t>(count));
     return found;
@@ -84,8 +85,8 @@ void multiply(const DenseProduct& p, int rank) {
     throw Failure(AWQ_CUDA_FAILED, fmt::format("cuBLASLt has no algorithm for m={} n={} k={}", p.m, p.n, p.k));
   const float one = 1, zero = 0;
   check_lt(cublaslt().matmul(description.handle, description.product.get(), &one, p.w, description.w.get(), p.x,
-                        description.x.get(), &zero, p.y, description.y.get(), p.y, description.y.get(),
-                        &found[static_cast<size_t>(rank)].algo, p.workspace, kCublasLtWorkspace, p.stream),
+                             description.x.get(), &zero, p.y, description.y.get(), p.y, description.y.get(),
+                             &found[static_cast<size_t>(rank)].algo, p.workspace, kCublasLtWorkspace, p.stream),
            "multiplying");
 }
 

@@ -33,9 +33,8 @@ cublasLtHandle_t cublaslt_handle() {
 
 LtOwned<cublasLtMatrixLayout_t> lt_layout(cudaDataType type, int64_t rows, int64_t columns, int64_t stride) {
   cublasLtMatrixLayout_t out = nullptr;
-  check_lt(
-      cublaslt().layout_create(&out, type, static_cast<uint64_t>(rows), static_cast<uint64_t>(columns), stride),
-      "describing a matrix");
+  check_lt(cublaslt().layout_create(&out, type, static_cast<uint64_t>(rows), static_cast<uint64_t>(columns), stride),
+           "describing a matrix");
   return {out, cublaslt().layout_destroy};
 }
 

@@ -11,6 +11,7 @@
 #include "backend/cuda/driver.h"
 #include "backend/cuda/kernel_rows.h"
 #include "backend/cuda/plugin_loader.h"
+#include "backend/quant_memory.h"
 
 namespace awq::backend::cuda {
 namespace {
@@ -53,10 +54,15 @@ class CudaDevice final : public Device {
   explicit CudaDevice(DeviceInfo info) : info_(std::move(info)) {}
   const DeviceInfo& info() const override { return info_; }
   std::span<const KernelTraits> kernels() const override { return kCudaRows; }
-  std::unique_ptr<QuantEngine> quant_engine(const model::ModelConfig&, const QuantEngineOptions&) override {
-    throw Error(ErrorKind::kDevice, fmt::format("cuda:{} ({}): quantizing on a GPU is not in this version yet; use "
-                                                "--device cpu",
-                                                info_.index, info_.name));
+  QuantMemory quant_memory(const model::ModelConfig& config, const QuantEngineOptions& options) const override {
+    return cuda_quant_memory(config, options);
+  }
+  std::unique_ptr<QuantEngine> quant_engine(const model::ModelConfig& config,
+                                            const QuantEngineOptions& options) override {
+    return plugin().quant_engine({.device = info_,
+                                  .config = config,
+                                  .options = options,
+                                  .rope_frequencies = cpu::rope_frequencies(config.rope, config.head_dim)});
   }
   std::unique_ptr<Executor> load_executor(const io::Checkpoint& checkpoint, const model::ModelConfig& config,
                                           const ExecutorOptions& options) override {

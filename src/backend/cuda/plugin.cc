@@ -2,6 +2,7 @@
 #include "backend/cuda/plugin.h"
 
 #include "backend/cuda/lab/kernel_lab.h"
+#include "backend/cuda/quant/quant_engine.h"
 #include "backend/cuda/run/executor.h"
 
 namespace awq::backend::cuda {
@@ -12,6 +13,9 @@ class CudaPlugin final : public Plugin {
   std::unique_ptr<KernelLab> open_lab(const DeviceInfo& device) const override { return lab::open_kernel_lab(device); }
   std::unique_ptr<Executor> load_executor(const ExecutorRequest& request, const WeightSource& source) const override {
     return std::make_unique<CudaExecutor>(request, source);
+  }
+  std::unique_ptr<QuantEngine> quant_engine(const QuantRequest& request) const override {
+    return quant::make_quant_engine(request);
   }
 };
 

@@ -13,7 +13,7 @@
 
 namespace awq::backend::cuda {
 
-inline constexpr int kPluginAbi = 2;
+inline constexpr int kPluginAbi = 3;
 
 // Timings of one kernel: microseconds a launch, one entry a graph replay.
 struct Samples {
@@ -62,11 +62,19 @@ struct ExecutorRequest {
   std::vector<float> rope_frequencies;  // (head_dim / 2), scaled as the checkpoint says
 };
 
+struct QuantRequest {
+  DeviceInfo device;
+  const model::ModelConfig& config;  // outlives the engine
+  QuantEngineOptions options;
+  std::vector<float> rope_frequencies;  // as above
+};
+
 class Plugin {
  public:
   virtual ~Plugin() = default;
   virtual std::unique_ptr<KernelLab> open_lab(const DeviceInfo&) const = 0;
   virtual std::unique_ptr<Executor> load_executor(const ExecutorRequest&, const WeightSource&) const = 0;
+  virtual std::unique_ptr<QuantEngine> quant_engine(const QuantRequest&) const = 0;
 };
 
 }  // namespace awq::backend::cuda

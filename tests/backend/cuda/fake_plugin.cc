@@ -18,6 +18,9 @@ class FakePlugin final : public awq::backend::cuda::Plugin {
                                                         const awq::backend::cuda::WeightSource&) const override {
     return nullptr;
   }
+  std::unique_ptr<awq::backend::QuantEngine> quant_engine(const awq::backend::cuda::QuantRequest&) const override {
+    return nullptr;
+  }
 };
 
 }  // namespace

@@ -2,12 +2,12 @@
 //
 //   out[h] = softmax(q[h] k[kv(h)]' / sqrt(d) + mask) v[kv(h)],   kv(h) = h / (heads / kv_heads)
 //
-// A block takes 64 queries of one head, a warp 16 of them; keys come 64 (or 32) at a time through shared memory, and the softmax is
-// carried along (running maximum and sum), so that scores never leave registers. Products on tensor cores, float16 in and
-// float32 out; the probabilities, at most 1, are rounded to float16 for the second one.
+// A block takes 64 queries of one head, a warp 16 of them; keys come 64 (or 16) at a time through shared memory, and
+// the softmax is carried along (running maximum and sum), so that scores never leave registers. Products on tensor
+// cores, float16 in and float32 out; the probabilities, at most 1, are rounded to float16 for the second one.
 //
-// Work: 4 T (L/2) heads d flop for T tokens in windows of L: 9e12 for Llama-3-8B (65,536 tokens, L 512, all blocks), under
-// a hundredth of the linears: a plain loop without overlap of loads is enough.
+// Work: 4 T (L/2) heads d flop for T tokens in windows of L: 9e12 for Llama-3-8B (65,536 tokens, L 512, all blocks),
+// under a hundredth of the linears: a plain loop without overlap of loads is enough.
 #include "backend/cuda/kernels/fragments.cuh"
 #include "backend/cuda/kernels/launch_kernel.h"
 #include "backend/cuda/quant/forward_launch.h"
@@ -19,7 +19,7 @@ constexpr int kThreads = 128, kWarps = kThreads / 32;
 constexpr int kQueries = 16 * kWarps;
 // Keys of a tile: fewer where a head's output fills half of the registers.
 template <int kDim>
-constexpr int kKeysOf = kDim <= 128 ? 64 : 32;
+constexpr int kKeysOf = kDim <= 128 ? 64 : 16;
 constexpr float kLowest = -__builtin_huge_valf();
 
 // Four 8 x 8 matrices of halves, each transposed: operand B from rows of v.
@@ -34,7 +34,8 @@ __device__ __forceinline__ void ldmatrix4_transposed(uint32_t (&r)[4], uint32_t 
 
 __device__ __forceinline__ uint32_t packed(float low, float high) { return bits(__floats2half2_rn(low, high)); }
 
-// Operand A (16 x 16): row g = lane / 4 and g + 8, columns 2 (lane % 4) and 8 more. Zero beyond the window and head_dim.
+// Operand A (16 x 16): row g = lane / 4 and g + 8, columns 2 (lane % 4) and 8 more. Zero beyond the window and
+// head_dim.
 __device__ __forceinline__ void load_query(uint32_t (&a)[4], const __half* q, int64_t stride, int row, int col,
                                            const Attention& p) {
 #pragma unroll
@@ -46,7 +47,8 @@ __device__ __forceinline__ void load_query(uint32_t (&a)[4], const __half* q, in
 
 // kKeysOf<kDim> rows of head_dim values into rows of kStride; zero beyond the window and head_dim.
 template <int kDim, int kStride>
-__device__ __forceinline__ void load_tile(__half* to, const __half* from, int64_t stride, int first, const Attention& p) {
+__device__ __forceinline__ void load_tile(__half* to, const __half* from, int64_t stride, int first,
+                                          const Attention& p) {
   constexpr int kChunks = kDim / 8, kKeys = kKeysOf<kDim>;
   for (int i = static_cast<int>(threadIdx.x); i < kKeys * kChunks; i += kThreads) {
     const int row = i / kChunks, col = i % kChunks * 8;
@@ -100,7 +102,7 @@ __device__ __forceinline__ void soften(float (&s)[kKeyTiles][4], Running& run, i
 
 template <int kDim>
 __global__ void __launch_bounds__(kThreads) attend_tile(Attention p, float scale) {
-  constexpr int kStride = kDim + 8;       // halves: rows 16 bytes further in the banks, so that 8 rows do not collide
+  constexpr int kStride = kDim + 8;         // halves: rows 16 bytes further in the banks, so that 8 rows do not collide
   constexpr bool kHoldQuery = kDim <= 128;  // 64 registers more would spill
   constexpr int kSteps = kDim / 16, kKeys = kKeysOf<kDim>, kKeyTiles = kKeys / 8;
   extern __shared__ __align__(16) __half shared[];
@@ -133,7 +135,8 @@ __global__ void __launch_bounds__(kThreads) attend_tile(Attention p, float scale
       if constexpr (!kHoldQuery) load_query(query[0], q, q_stride, row, step * 16 + lane % 4 * 2, p);
 #pragma unroll
       for (int n = 0; n < kKeyTiles; ++n) {
-        const auto* b = reinterpret_cast<const uint32_t*>(keys + (n * 8 + lane / 4) * kStride + step * 16 + lane % 4 * 2);
+        const auto* b =
+            reinterpret_cast<const uint32_t*>(keys + (n * 8 + lane / 4) * kStride + step * 16 + lane % 4 * 2);
         mma<__half>(s[n], query[kHoldQuery ? step : 0], b[0], b[4]);
       }
     }

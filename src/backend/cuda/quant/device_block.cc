@@ -120,8 +120,8 @@ void DeviceBlock::inspect_linears(cudaStream_t stream) {
                        inspections_.as<Inspection>() + i, stream),
                "checking weights");
   }
-  check_cuda(cudaMemcpyAsync(found.data(), inspections_.as(), found.size() * sizeof(Inspection),
-                             cudaMemcpyDeviceToHost, stream),
+  check_cuda(cudaMemcpyAsync(found.data(), inspections_.as(), found.size() * sizeof(Inspection), cudaMemcpyDeviceToHost,
+                             stream),
              "checking weights");
   check_cuda(cudaStreamSynchronize(stream), "loading a block");
   for (size_t i = 0; i < linears_.size(); ++i) {

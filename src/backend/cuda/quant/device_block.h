@@ -11,7 +11,7 @@
 #include "backend/cuda/cuda_objects.h"
 #include "backend/cuda/quant/stored.h"
 #include "backend/device.h"
-#include "model/config.h"
+#include "model/architectures.h"
 
 namespace awq::backend::cuda::quant {
 
@@ -21,8 +21,8 @@ struct DeviceLinear {
   const __half* f16 = nullptr;  // (n, k), what the forward pass multiplies by
   const float* bias = nullptr;  // (n) or null
   float largest = 0;            // of |w|
-  // What the search decides: columns multiplied by a scale, rows divided by that of the next group, limits of the scaled
-  // weight. The buffers stay from block to block.
+  // What the search decides: columns multiplied by a scale, rows divided by that of the next group, limits of the
+  // scaled weight. The buffers stay from block to block.
   bool scaled = false, divided = false, clipped = false;
   DeviceBuffer columns, rows, limits;
 

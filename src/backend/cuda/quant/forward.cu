@@ -91,7 +91,8 @@ __global__ void __launch_bounds__(kThreads) add_bias_rows(float* y, const float*
   for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < count; i += step) y[i] += bias[i % cols];
 }
 
-__global__ void __launch_bounds__(kThreads) sum_magnitudes(const __half* x, int64_t rows, int64_t cols, float* partial) {
+__global__ void __launch_bounds__(kThreads)
+    sum_magnitudes(const __half* x, int64_t rows, int64_t cols, float* partial) {
   const int64_t c = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (c >= cols) return;
   const int64_t first = blockIdx.y * kSumRows, last = min(first + kSumRows, rows);

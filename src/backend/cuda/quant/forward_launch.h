@@ -13,10 +13,10 @@ cudaError_t rms_norm(const float* x, const float* weight, float eps, int64_t row
                      cudaStream_t);
 
 struct Heads {
-  __half* x = nullptr;           // (tokens, heads * head_dim), in place
-  const float* bias = nullptr;   // (heads * head_dim) or null
-  const float* norm = nullptr;   // (head_dim) or null
-  const float* cos = nullptr;    // (window, head_dim / 2), null: not rotated
+  __half* x = nullptr;          // (tokens, heads * head_dim), in place
+  const float* bias = nullptr;  // (heads * head_dim) or null
+  const float* norm = nullptr;  // (head_dim) or null
+  const float* cos = nullptr;   // (window, head_dim / 2), null: not rotated
   const float* sin = nullptr;
   int64_t tokens = 0, heads = 0, head_dim = 0, window = 0;
   float eps = 0;
@@ -46,7 +46,8 @@ int64_t abs_sum_parts(int64_t rows);
 cudaError_t add_abs_sums(const __half* x, int64_t rows, int64_t cols, double scale, float* partial, double* sum,
                          cudaStream_t);
 
-// total += sum of (a - b)^2 over `count` values, in float64 and a fixed order; `partial` holds kDifferenceParts doubles.
+// total += sum of (a - b)^2 over `count` values, in float64 and a fixed order; `partial` holds kDifferenceParts
+// doubles.
 inline constexpr int64_t kDifferenceParts = 512;
 cudaError_t add_squared_difference(const float* a, const float* b, int64_t count, double* partial, double* total,
                                    cudaStream_t);

@@ -2,10 +2,8 @@
 
 #include <fmt/format.h>
 
-
-#include "awq/error.h"
 #include "backend/cuda/cublaslt.h"
-#include "backend/cuda/failure.h"
+#include "backend/cuda/run/failure_as_error.h"
 
 namespace awq::backend::cuda::quant {
 namespace {
@@ -39,18 +37,8 @@ LtOwned<cublasLtMatmulPreference_t> one_order_of_sums() {
   return owned;
 }
 
-// What the inside of the C API says with Failure, an engine says with Error.
-template <class Body>
-auto as_error(const Body& body) {
-  try {
-    return body();
-  } catch (const Failure& failure) {
-    throw Error(ErrorKind::kDevice, failure.what());
-  }
-}
-
 cublasLtHandle_t handle() {
-  return as_error([] {
+  return failure_as_error([] {
     if (const std::string& why = why_no_cublaslt(); !why.empty()) throw Failure(AWQ_CUDA_FAILED, why);
     return cublaslt_handle();
   });
@@ -94,9 +82,8 @@ cublasLtMatmulAlgo_t Products::algorithm(const Kind& kind, cublasLtMatmulDesc_t 
 // cuBLAS thinks in columns: y' (n, m) = w (k, n)' x' (k, m), every matrix as it lies in memory.
 void Products::linear(int64_t m, int64_t n, int64_t k, Operand x, Operand w, Target y, float alpha, float beta,
                       int64_t batch) {
-  as_error([&] {
-    const Kind kind{false,  0,      n,      k,     x.stride, w.stride, y.stride,
-                    x.step, w.step, y.step, batch, y.f32,    beta != 0};
+  failure_as_error([&] {
+    const Kind kind{false, 0, n, k, x.stride, w.stride, y.stride, x.step, w.step, y.step, batch, y.f32, beta != 0};
     const cudaDataType type = y.f32 ? CUDA_R_32F : CUDA_R_16F;
     const auto lw = batched(CUDA_R_16F, k, n, w.stride, w.step, batch);
     const auto usual_x = batched(CUDA_R_16F, k, kAlgorithmRows, x.stride, x.step, batch);
@@ -112,7 +99,7 @@ void Products::linear(int64_t m, int64_t n, int64_t k, Operand x, Operand w, Tar
 
 // h' (q, p) = b' (q, t) a (t, p): b as it lies in memory has columns of q.
 void Products::gram(int64_t t, int64_t p, int64_t q, Operand a, Operand b, Target h, float alpha) {
-  as_error([&] {
+  failure_as_error([&] {
     const Kind kind{true, t, p, q, a.stride, b.stride, h.stride, 0, 0, 0, 1, h.f32, true};
     const auto lb = lt_layout(CUDA_R_16F, q, t, b.stride), la = lt_layout(CUDA_R_16F, p, t, a.stride);
     const auto lh = lt_layout(CUDA_R_32F, q, p, h.stride);

@@ -1,8 +1,8 @@
 // The matrix products of quantization, through cuBLASLt: float16 in, sums in float32, row-major.
 //
 // Every product is made by an algorithm that adds up k in one order for each element of the result, whatever the number
-// of rows: it is chosen once for a kind of product (kAlgorithmRows rows), may not split k, and has no workspace to do so
-// in. So the number of windows in flight cannot change a bit.
+// of rows: it is chosen once for a kind of product (kAlgorithmRows rows), may not split k, and has no workspace to do
+// so in. So the number of windows in flight cannot change a bit.
 #pragma once
 #include <cublasLt.h>
 #include <cuda_fp16.h>

@@ -25,8 +25,9 @@ namespace {
 void check_widths(const QuantRequest& request) {
   const model::ModelConfig& c = request.config;
   const auto refuse = [&](const char* what, int64_t value, const char* need) {
-    throw Error(ErrorKind::kDevice, fmt::format("quantizing on cuda:{} needs {} {}, this model has {}: use --device cpu",
-                                                request.device.index, what, need, value));
+    throw Error(ErrorKind::kDevice,
+                fmt::format("quantizing on cuda:{} needs {} {}, this model has {}: use --device cpu",
+                            request.device.index, what, need, value));
   };
   if (request.device.capability < 75)
     throw Error(ErrorKind::kDevice,
@@ -259,9 +260,9 @@ class CudaQuantEngine final : public QuantEngine {
       rounded_[i].reserve(w.n * w.k * sizeof(__half));
       module_scale_.reserve(w.k * sizeof(float));
       channels_.reserve(w.k);
-      check_cuda(cudaMemcpyAsync(module_scale_.as(), scale.data(), w.k * sizeof(float), cudaMemcpyHostToDevice,
-                                 stream_.get()),
-                 "rounding a module");
+      check_cuda(
+          cudaMemcpyAsync(module_scale_.as(), scale.data(), w.k * sizeof(float), cudaMemcpyHostToDevice, stream_.get()),
+          "rounding a module");
       check_cuda(cudaMemcpyAsync(channels_.as(), keep.data(), w.k, cudaMemcpyHostToDevice, stream_.get()),
                  "rounding a module");
       check_cuda(round_weight(w, grid(w.k), module_scale_.as<float>(), channels_.as<uint8_t>(),

@@ -12,8 +12,8 @@ namespace {
 // multiprocessors, while P (rows, kBand) in float32 stays in an L2 of 50 MB.
 constexpr int64_t kTileRows = 8192;
 
-// The largest |D| of plain rounding is about 2^kDifferenceBits: low enough that a candidate thousands of times worse does
-// not overflow float16, high enough that the smallest differences keep their digits.
+// The largest |D| of plain rounding is about 2^kDifferenceBits: low enough that a candidate thousands of times worse
+// does not overflow float16, high enough that the smallest differences keep their digits.
 constexpr int kDifferenceBits = 4;
 
 void upload(DeviceBuffer& to, const std::vector<float>& from, cudaStream_t stream) {
@@ -84,8 +84,9 @@ void ScaleSearch::dot_whole_rows(const Differences& tile) {
     const int64_t cols = std::min(kBand, k_ - first);
     products_.linear(rows, cols, first + cols, {tile.out, k_}, {t_.as<__half>() + first * k_, k_},
                      {.data = products_out_.as(), .stride = kBand});
-    check_cuda(add_row_dots(products_out_.as<float>(), tile.out, rows, k_, first, cols, row_loss_.as<double>(), stream_),
-               "adding up losses");
+    check_cuda(
+        add_row_dots(products_out_.as<float>(), tile.out, rows, k_, first, cols, row_loss_.as<double>(), stream_),
+        "adding up losses");
   }
 }
 

@@ -1,7 +1,7 @@
 // Losses of candidate scales and of clipping limits, by matrix products on tensor cores.
 //
-// A loss is sum(D o (D t)) with D and t of search_launch.h, both float16 with float32 sums: rounding D and t moves it by
-// some 1e-6 relative. Of t only the blocks on and below the diagonal are multiplied, half of 2 n k^2 flop. For
+// A loss is sum(D o (D t)) with D and t of search_launch.h, both float16 with float32 sums: rounding D and t moves it
+// by some 1e-6 relative. Of t only the blocks on and below the diagonal are multiplied, half of 2 n k^2 flop. For
 // Llama-3-8B with 40 candidates 2.1e15 in all, 3 s at 0.7e15 a second; all candidates are evaluated in full.
 #pragma once
 #include <span>
@@ -30,7 +30,8 @@ class ScaleSearch {
               double loss);
 
  private:
-  // Scales of the versions and what their differences are multiplied by, on the device; returns that factor without d / s.
+  // Scales of the versions and what their differences are multiplied by, on the device; returns that factor without d /
+  // s.
   float upload_versions(const DeviceLinear&, std::span<const int32_t> corrected,
                         std::span<const std::vector<float>> candidates);
   Differences tile_of(const DeviceLinear&, const GroupGrid&, int64_t versions) const;

@@ -2,9 +2,9 @@
 //
 //   loss(s) = tr(dW H dW'),  dW = (Q(W s) - W s) / s
 //
-// With d of normalisers(), D = dW diag(d) and t = diag(1/d) H diag(1/d) both fit float16, whatever outliers the input has;
-// d holds powers of two, so that nothing is lost by it. `differences` writes D for all candidates, a tile of rows at a
-// time, a matrix product makes P = D t, `add_row_dots` closes the loss.
+// With d of normalisers(), D = dW diag(d) and t = diag(1/d) H diag(1/d) both fit float16, whatever outliers the input
+// has; d holds powers of two, so that nothing is lost by it. `differences` writes D for all candidates, a tile of rows
+// at a time, a matrix product makes P = D t, `add_row_dots` closes the loss.
 //
 // A weight and candidate: some 40 instructions and 2 bytes written; reading back D (2 B) and P (4 B, from the L2). For
 // Llama-3-8B with 40 candidates: 2.8e11 of them, 0.4 s of instructions and 0.5 s of bandwidth beside 3 s of products.
@@ -222,8 +222,7 @@ cudaError_t differences(const Differences& p, cudaStream_t stream) {
     case 32: launch_differences<1>(p, grid, stream); break;
     case 64: launch_differences<2>(p, grid, stream); break;
     case 128: launch_differences<4>(p, grid, stream); break;
-    default:
-      with_type(p.w, [&](const auto* data) { write_long_differences<<<grid, kThreads, 0, stream>>>(data, p); });
+    default: with_type(p.w, [&](const auto* data) { write_long_differences<<<grid, kThreads, 0, stream>>>(data, p); });
   }
   return cudaGetLastError();
 }

@@ -28,9 +28,9 @@ struct Differences {
   int64_t first_row = 0, rows = 0, versions = 1;
   const float *scale = nullptr, *weigh = nullptr;  // (versions, k), or (k) with version_stride 0
   int64_t version_stride = 0;
-  Clamp clamp = Clamp::kNone;      // kSteps: version v clamps at step v
-  const float* limits = nullptr;   // kLimits: (n, k / group)
-  __half* out = nullptr;           // (versions, rows, k)
+  Clamp clamp = Clamp::kNone;     // kSteps: version v clamps at step v
+  const float* limits = nullptr;  // kLimits: (n, k / group)
+  __half* out = nullptr;          // (versions, rows, k)
 };
 cudaError_t differences(const Differences&, cudaStream_t);
 
@@ -43,8 +43,8 @@ cudaError_t add_version_losses(const double* row_loss, int64_t versions, int64_t
 
 // For each row and group the limit of the step of least error; among equals the widest.
 struct BestSteps {
-  Differences d;                     // as they were made, clamp kSteps
-  const float* p = nullptr;          // (kClipSteps * rows, kBand): d times the group's block, columns from first_col on
+  Differences d;             // as they were made, clamp kSteps
+  const float* p = nullptr;  // (kClipSteps * rows, kBand): d times the group's block, columns from first_col on
   int64_t first_col = 0, cols = 0;
   const double* row_loss = nullptr;  // instead of p where a row is one group: (kClipSteps, rows)
   float* limits = nullptr;           // (n, k / group)

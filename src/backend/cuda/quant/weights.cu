@@ -1,7 +1,7 @@
 // Weights of one linear: checked and copied to float16 when they arrive, averaged for the search, packed at the end.
 //
-// All of it is bandwidth: 218 M weights of a Llama-3-8B block are read (2 B) and written as float16 (2 B) once, averaged
-// over in two readings, packed in two readings and one byte written: 2.9 GB a block, 0.7 ms at 4.3 TB/s.
+// All of it is bandwidth: 218 M weights of a Llama-3-8B block are read (2 B) and written as float16 (2 B) once,
+// averaged over in two readings, packed in two readings and one byte written: 2.9 GB a block, 0.7 ms at 4.3 TB/s.
 #include <algorithm>
 
 #include "backend/cuda/kernels/rounding.cuh"
@@ -34,7 +34,8 @@ __global__ void __launch_bounds__(kThreads) inspect_weights(const T* w, int64_t 
     atomicAdd(&found->bad, bad);
     atomicMin(&found->first_bad, first);
   }
-  for (int distance = 16; distance > 0; distance /= 2) largest = max(largest, __shfl_xor_sync(0xffffffffu, largest, distance));
+  for (int distance = 16; distance > 0; distance /= 2)
+    largest = max(largest, __shfl_xor_sync(0xffffffffu, largest, distance));
   if (threadIdx.x % 32 == 0) atomicMax(&found->largest_bits, largest);
 }
 
@@ -104,6 +105,7 @@ __global__ void __launch_bounds__(kThreads)
   if (limits != nullptr) limit = limits[index];
   if (limits != nullptr && w.folding.rows != nullptr) limit = __fdiv_rn(limit, w.folding.rows[r]);
   const FittedGroup g = fit_group(warp_min(low), warp_max(high), limit, grid.symmetric);
+#pragma unroll 1
   for (int64_t i = lane; i < grid.group; i += 32)
     out.q[r * w.k + first + i] =
         static_cast<uint8_t>(code_of(w.at(r, first + i), limit, __half2float(g.scale), g.zero));
@@ -113,9 +115,9 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) subtract_dequantized(FoldedWeight<T> w, int64_t n, GroupGrid grid,
-                                                                 PackedArrays q, const int32_t* channels,
-                                                                 int64_t count, __half* delta) {
+__global__ void __launch_bounds__(kThreads)
+    subtract_dequantized(FoldedWeight<T> w, int64_t n, GroupGrid grid, PackedArrays q, const int32_t* channels,
+                         int64_t count, __half* delta) {
   const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (index >= count * n) return;
   const int64_t c = channels[index / n], r = index % n, g = r * (w.k / grid.group) + c / grid.group;
@@ -170,8 +172,8 @@ cudaError_t pack(const Weight& w, const Folding& folding, const float* limits, c
                  const PackedArrays& out, cudaStream_t stream) {
   return with_type(w, [&](const auto* data) {
     const int64_t count = w.n * (w.k / grid.group);
-    pack_groups<<<blocks_for(count, kWarps), kThreads, 0, stream>>>(folded(data, folding, w.k), count, grid,
-                                                                    limits, out);
+    pack_groups<<<blocks_for(count, kWarps), kThreads, 0, stream>>>(folded(data, folding, w.k), count, grid, limits,
+                                                                    out);
     return cudaGetLastError();
   });
 }
@@ -179,8 +181,8 @@ cudaError_t pack(const Weight& w, const Folding& folding, const float* limits, c
 cudaError_t salient_delta(const Weight& w, const Folding& folding, const GroupGrid& grid, const PackedArrays& q,
                           const int32_t* channels, int64_t count, __half* delta, cudaStream_t stream) {
   return with_type(w, [&](const auto* data) {
-    subtract_dequantized<<<blocks_for(count * w.n, kThreads), kThreads, 0, stream>>>(
-        folded(data, folding, w.k), w.n, grid, q, channels, count, delta);
+    subtract_dequantized<<<blocks_for(count * w.n, kThreads), kThreads, 0, stream>>>(folded(data, folding, w.k), w.n,
+                                                                                     grid, q, channels, count, delta);
     return cudaGetLastError();
   });
 }

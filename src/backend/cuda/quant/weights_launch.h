@@ -10,9 +10,9 @@
 namespace awq::backend::cuda::quant {
 
 struct Inspection {
-  unsigned long long bad = 0;             // values that are not finite ...
-  unsigned long long first_bad = ~0ull;   // ... and the first of them
-  unsigned int largest_bits = 0;          // of the largest |w|
+  unsigned long long bad = 0;            // values that are not finite ...
+  unsigned long long first_bad = ~0ull;  // ... and the first of them
+  unsigned int largest_bits = 0;         // of the largest |w|
 };
 
 // Fills `*found`, which the caller has initialised; f16 (n, k) too unless null.

@@ -30,9 +30,8 @@ int64_t width_of(const model::ModelConfig& c, size_t input) {
 std::vector<size_t> inputs_of_groups(const model::Architecture& arch) {
   std::vector<size_t> inputs;
   for (const model::LayerGroup& group : arch.groups) {
-    const auto found = std::ranges::find_if(kReader, [&](std::string_view name) {
-      return std::ranges::find(group.linears, name) != group.linears.end();
-    });
+    const auto found = std::ranges::find_if(
+        kReader, [&](std::string_view name) { return std::ranges::find(group.linears, name) != group.linears.end(); });
     AWQ_ASSERT(found != std::end(kReader));
     inputs.push_back(static_cast<size_t>(found - std::begin(kReader)));
   }
@@ -105,16 +104,16 @@ __half* WindowPass::input(size_t which, int64_t window) const {
 
 void WindowPass::set_hidden(int64_t first, MatrixView<const float> rows) {
   AWQ_ASSERT(rows.cols == config_.hidden && rows.stride == rows.cols && first >= 0 && first + rows.rows <= tokens());
-  check_cuda(cudaMemcpyAsync(hidden_.as<float>() + first * rows.cols, rows.data,
-                             rows.rows * rows.cols * sizeof(float), cudaMemcpyHostToDevice, stream_),
+  check_cuda(cudaMemcpyAsync(hidden_.as<float>() + first * rows.cols, rows.data, rows.rows * rows.cols * sizeof(float),
+                             cudaMemcpyHostToDevice, stream_),
              "uploading hidden states");
   check_cuda(cudaStreamSynchronize(stream_), "uploading hidden states");
 }
 
 void WindowPass::get_hidden(int64_t first, MatrixView<float> rows) const {
   AWQ_ASSERT(rows.cols == config_.hidden && rows.stride == rows.cols && first >= 0 && first + rows.rows <= tokens());
-  check_cuda(cudaMemcpyAsync(rows.data, hidden_.as<float>() + first * rows.cols,
-                             rows.rows * rows.cols * sizeof(float), cudaMemcpyDeviceToHost, stream_),
+  check_cuda(cudaMemcpyAsync(rows.data, hidden_.as<float>() + first * rows.cols, rows.rows * rows.cols * sizeof(float),
+                             cudaMemcpyDeviceToHost, stream_),
              "reading hidden states");
   check_cuda(cudaStreamSynchronize(stream_), "reading hidden states");
 }
@@ -210,9 +209,9 @@ void WindowPass::mlp_module(const DeviceBlock& block, std::span<const Replaced> 
   const Linear down = linear_of(block, "mlp.down_proj", replaced);
   product(gate, x, rows, gate_.as<__half>());
   product(up, x, rows, up_.as<__half>());
-  check_cuda(silu_mul(gate_.as<__half>(), up_.as<__half>(), gate.bias, up.bias, rows, down.k, kActivationUnit, act,
-                      stream_),
-             "activating");
+  check_cuda(
+      silu_mul(gate_.as<__half>(), up_.as<__half>(), gate.bias, up.bias, rows, down.k, kActivationUnit, act, stream_),
+      "activating");
   products_.linear(rows, down.n, down.k, {act, down.k}, {down.w, down.k}, {.data = out, .stride = down.n},
                    1 / kActivationUnit, beta);
   if (down.bias != nullptr) check_cuda(add_bias(out, down.bias, rows, down.n, stream_), "adding a bias");

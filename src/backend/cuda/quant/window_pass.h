@@ -42,8 +42,8 @@ class WindowPass {
   int64_t tokens() const { return options_.windows * options_.window; }
   bool is_collected(size_t group) const { return stats(group).k > 0; }
 
-  // Squared difference of a module's output on the kept input of `group` when each list of float16 weights stands in for
-  // the linears of the same place; null: as loaded.
+  // Squared difference of a module's output on the kept input of `group` when each list of float16 weights stands in
+  // for the linears of the same place; null: as loaded.
   struct Replaced {
     std::string_view linear;
     const __half* f16;

@@ -1,0 +1,379 @@
+// Quantization on the GPU against the CPU's float32: one block of every architecture at hand, and the whole job.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <random>
+
+#include "awq/error.h"
+#include "awq/quantize.h"
+#include "backend/device.h"
+#include "io/checkpoint.h"
+#include "model/architectures.h"
+#include "quant/candidates.h"
+
+namespace awq::backend {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string why_no_gpu() {
+  try {
+    open_device("cuda");
+    return "";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+std::vector<std::string> models() {
+  std::vector<std::string> found = {AWQ_SOURCE_DIR "/models/demo"};
+  for (const char* name : {"llama", "llama3-rope", "mistral", "qwen2", "qwen3"})
+    found.push_back(std::string(AWQ_SOURCE_DIR "/../shared/models/arch/") + name);
+  return found;
+}
+
+struct Block {
+  std::vector<std::vector<std::byte>> memory;
+  std::vector<BlockTensor> tensors;
+};
+
+struct Model {
+  explicit Model(const std::string& folder)
+      : checkpoint(folder), config(model::parse_config(checkpoint.config_text(), folder)) {}
+  Block block(int64_t layer) const {
+    Block b;
+    const std::string prefix = model::block_prefix(layer);
+    for (const model::TensorNeed& need : model::block_tensors(config, layer)) {
+      const io::TensorInfo& info = checkpoint.info(need.name);
+      b.memory.emplace_back(info.bytes());
+      checkpoint.read_bytes(need.name, b.memory.back());
+      b.tensors.push_back({need.name.substr(prefix.size()), need.shape, info.dtype, {}});
+    }
+    for (size_t i = 0; i < b.tensors.size(); ++i) b.tensors[i].bytes = b.memory[i];
+    return b;
+  }
+  io::Checkpoint checkpoint;
+  model::ModelConfig config;
+};
+
+struct Size {
+  int64_t windows = 3, window = 100, batch = 0, group = 32;
+};
+
+// An engine that has run one block on random hidden states with a few loud channels.
+struct BlockRun {
+  BlockRun(const char* device, const Model& m, const Size& size, int64_t layer = 1, std::vector<size_t> keep = {})
+      : config(m.config), rows(size.windows * size.window) {
+    QuantEngineOptions o;
+    o.windows = size.windows;
+    o.window = size.window;
+    o.batch = size.batch;
+    o.grid = {4, size.group, true};
+    o.scores_modules = !keep.empty();
+    engine = open_device(device)->quant_engine(m.config, o);
+    std::mt19937 rng(5);
+    std::normal_distribution<float> normal;
+    before.resize(rows * config.hidden);
+    for (size_t i = 0; i < before.size(); ++i) before[i] = normal(rng) * (i % config.hidden % 37 == 5 ? 8.f : 0.5f);
+    engine->set_hidden(0, {before.data(), rows, config.hidden});
+    const Block b = m.block(layer);
+    engine->load_block(layer, b.tensors);
+    engine->forward_block({true, keep, {}});
+  }
+  std::vector<float> hidden() const {
+    std::vector<float> h(before.size());
+    engine->get_hidden(0, {h.data(), rows, config.hidden});
+    return h;
+  }
+  std::vector<SearchedLinear> linears(size_t group) const {
+    std::vector<SearchedLinear> list;
+    for (const std::string_view name : config.arch->groups[group].linears)
+      if (!name.empty()) list.push_back({std::string(name), {1, 7}});
+    return list;
+  }
+  std::vector<std::vector<float>> candidates(size_t group) const {
+    const InputSummary in = engine->input(group);
+    std::vector<std::vector<float>> scales;
+    for (const auto& c : quant::make_candidates(Search::kBoth, quant::mean_abs(in.abs_sum, in.tokens),
+                                                engine->weight_mean(linears(group))))
+      scales.push_back(c.scale);
+    return scales;
+  }
+  const model::ModelConfig& config;
+  int64_t rows;
+  std::vector<float> before;
+  std::unique_ptr<QuantEngine> engine;
+};
+
+double norm(const std::vector<float>& a, const std::vector<float>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += (double{a[i]} - b[i]) * (double{a[i]} - b[i]);
+  return std::sqrt(sum);
+}
+
+class QuantEngineOnGpu : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    if (const std::string why = why_no_gpu(); !why.empty()) GTEST_SKIP() << why;
+    if (!fs::exists(GetParam())) GTEST_SKIP() << GetParam() << " is not there";
+    model_ = std::make_unique<Model>(GetParam());
+  }
+  std::unique_ptr<Model> model_;
+};
+INSTANTIATE_TEST_SUITE_P(Models, QuantEngineOnGpu, testing::ValuesIn(models()), [](const auto& each) {
+  std::string name = fs::path(each.param).filename();
+  std::erase(name, '-');
+  return name;
+});
+
+// What a block adds to the hidden states passes some ten roundings to float16 (2^-12 rms of each, relative), which the
+// sums of products average: a few 2^-11.
+TEST_P(QuantEngineOnGpu, HiddenStatesAreTheCpus) {
+  for (const Size size : {Size{3, 100}, Size{2, 64}, Size{5, 33}, Size{1, 200}, Size{4, 8}}) {
+    const BlockRun cpu("cpu", *model_, size), gpu("cuda", *model_, size);
+    const std::vector<float> want = cpu.hidden(), got = gpu.hidden();
+    EXPECT_LT(norm(got, want), 4e-3 * norm(want, cpu.before)) << size.windows << " x " << size.window;
+    EXPECT_GT(norm(want, cpu.before), 0);
+  }
+}
+
+TEST_P(QuantEngineOnGpu, InputSumsAreTheCpus) {
+  const BlockRun cpu("cpu", *model_, {}), gpu("cuda", *model_, {});
+  for (size_t g = 0; g < model_->config.arch->groups.size(); ++g) {
+    const InputSummary want = cpu.engine->input(g), got = gpu.engine->input(g);
+    ASSERT_EQ(got.tokens, want.tokens);
+    ASSERT_EQ(got.abs_sum.size(), want.abs_sum.size());
+    for (size_t c = 0; c < want.abs_sum.size(); ++c)
+      EXPECT_NEAR(got.abs_sum[c], want.abs_sum[c], 2e-3 * want.abs_sum[c] + 1e-5) << g << " " << c;
+  }
+}
+
+TEST_P(QuantEngineOnGpu, WeightSumsAreTheCpus) {
+  const BlockRun cpu("cpu", *model_, {}), gpu("cuda", *model_, {});
+  for (size_t g = 0; g < model_->config.arch->groups.size(); ++g) {
+    const auto linears = cpu.linears(g);
+    const auto want = cpu.engine->weight_mean(linears), got = gpu.engine->weight_mean(linears);
+    ASSERT_EQ(got.size(), want.size());
+    for (size_t c = 0; c < want.size(); ++c) EXPECT_NEAR(got[c], want[c], 1e-6);
+    const auto squares = cpu.engine->column_squares(linears[0].name),
+               got_squares = gpu.engine->column_squares(linears[0].name);
+    for (size_t c = 0; c < squares.size(); ++c) EXPECT_NEAR(got_squares[c], squares[c], 1e-4 * squares[c]);
+  }
+}
+
+// The statistics differ by what float16 activations do to so few tokens; between candidates that is common.
+TEST_P(QuantEngineOnGpu, LossesAreTheCpus) {
+  for (const int64_t group : {int64_t{32}, int64_t{64}, int64_t{0}}) {
+    const BlockRun cpu("cpu", *model_, {.group = group}), gpu("cuda", *model_, {.group = group});
+    for (size_t g = 0; g < model_->config.arch->groups.size(); ++g) {
+      const auto linears = cpu.linears(g);
+      const auto candidates = cpu.candidates(g);
+      const auto want = cpu.engine->scale_losses(g, linears, candidates),
+                 got = gpu.engine->scale_losses(g, linears, candidates);
+      ASSERT_EQ(got.size(), want.size());
+      double common = 0;
+      for (size_t i = 0; i < want.size(); ++i) common += got[i] / want[i] / static_cast<double>(want.size());
+      EXPECT_NEAR(common, 1, 3e-3) << "group " << g << " of " << group;
+      for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i] / want[i] / common, 1, 1e-3) << g << " " << i;
+    }
+  }
+}
+
+TEST_P(QuantEngineOnGpu, ModuleLossesAreTheCpus) {
+  const std::vector<size_t> groups = {0, 2};
+  BlockRun cpu("cpu", *model_, {}, 1, groups), gpu("cuda", *model_, {}, 1, groups);
+  for (const size_t g : groups) {
+    const auto linears = cpu.linears(g);
+    const auto candidates = cpu.candidates(g);
+    const auto want = cpu.engine->module_losses(g, linears, candidates),
+               got = gpu.engine->module_losses(g, linears, candidates);
+    ASSERT_EQ(got.size(), want.size());
+    for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-2 * want[i]) << g << " " << i;
+  }
+}
+
+TEST_P(QuantEngineOnGpu, ClippingIsAsGoodAsTheCpus) {
+  for (const int64_t group : {int64_t{32}, int64_t{64}, int64_t{0}}) {
+    BlockRun cpu("cpu", *model_, {.group = group}), gpu("cuda", *model_, {.group = group});
+    for (size_t g = 0; g < model_->config.arch->groups.size(); ++g) {
+      const std::vector<float> scale = cpu.candidates(g)[8];
+      for (const SearchedLinear& linear : cpu.linears(g)) {
+        const double plain = cpu.engine->scale_losses(g, {&linear, 1}, {&scale, 1})[0];
+        const double plain_on_gpu = gpu.engine->scale_losses(g, {&linear, 1}, {&scale, 1})[0];
+        const double want = cpu.engine->clip(g, linear, scale, plain) / plain;
+        const double got = gpu.engine->clip(g, linear, scale, plain_on_gpu) / plain_on_gpu;
+        EXPECT_NEAR(got, want, 3e-3) << linear.name << " group " << group;
+        EXPECT_LE(got, 1);
+      }
+    }
+  }
+}
+
+// Scales in, codes out: the same arithmetic, so the same bits.
+TEST_P(QuantEngineOnGpu, PackedAndFoldedBitsAreTheCpus) {
+  for (const int64_t group : {int64_t{32}, int64_t{0}}) {
+    BlockRun cpu("cpu", *model_, {.group = group}), gpu("cuda", *model_, {.group = group});
+    const auto& groups = model_->config.arch->groups;
+    for (size_t g = 0; g < groups.size(); ++g) {
+      if (groups[g].only_if_square && model_->config.heads != model_->config.kv_heads) continue;
+      const std::vector<float> scale = cpu.candidates(g)[11];
+      cpu.engine->fold(g, scale);
+      gpu.engine->fold(g, scale);
+    }
+    std::vector<std::string> packed;
+    for (size_t g = 0; g < groups.size(); ++g)
+      for (const SearchedLinear& linear : cpu.linears(g)) {
+        const PackedLinear want = cpu.engine->pack(linear), got = gpu.engine->pack(linear);
+        EXPECT_TRUE(got.packed == want.packed) << linear.name;
+        EXPECT_EQ(got.salient.index, want.salient.index);
+        EXPECT_EQ(got.salient.delta, want.salient.delta);
+      }
+    for (const BlockTensor& t : model_->block(1).tensors) {
+      const FloatTensor want = cpu.engine->folded(t.name), got = gpu.engine->folded(t.name);
+      EXPECT_EQ(got.shape, want.shape) << t.name;
+      EXPECT_EQ(got.data, want.data) << t.name;
+    }
+  }
+}
+
+TEST_P(QuantEngineOnGpu, WindowsInFlightDoNotChangeABit) {
+  Size size{.windows = 19, .window = 64, .batch = 1};
+  BlockRun one("cuda", *model_, size);
+  const std::vector<float> hidden = one.hidden();
+  for (const int64_t batch : {2, 7, 8, 19, 0}) {
+    size.batch = batch;
+    BlockRun other("cuda", *model_, size);
+    EXPECT_EQ(other.hidden(), hidden) << batch;
+    for (size_t g = 0; g < model_->config.arch->groups.size(); ++g) {
+      const auto linears = one.linears(g);
+      const auto candidates = one.candidates(g);
+      EXPECT_EQ(other.engine->input(g).abs_sum, one.engine->input(g).abs_sum) << batch;
+      EXPECT_EQ(other.candidates(g), candidates) << batch;
+      EXPECT_EQ(other.engine->scale_losses(g, linears, candidates), one.engine->scale_losses(g, linears, candidates))
+          << batch;
+    }
+  }
+}
+
+TEST_P(QuantEngineOnGpu, WeightsOfOtherTypesAreRead) {
+  const BlockRun gpu("cuda", *model_, {});
+  Block b = model_->block(1);
+  for (size_t i = 0; i < b.tensors.size(); ++i) {
+    const std::vector<float> wide = gpu.engine->folded(b.tensors[i].name).data;
+    const bool doubles = i % 2 == 0;
+    b.memory[i].resize(wide.size() * (doubles ? 8 : 4));
+    const std::vector<double> wider(wide.begin(), wide.end());
+    std::memcpy(b.memory[i].data(), doubles ? static_cast<const void*>(wider.data()) : wide.data(), b.memory[i].size());
+    b.tensors[i].dtype = doubles ? Dtype::kF64 : Dtype::kF32;
+    b.tensors[i].bytes = b.memory[i];
+  }
+  const std::vector<float> want = gpu.hidden();
+  gpu.engine->set_hidden(0, {gpu.before.data(), gpu.rows, model_->config.hidden});
+  gpu.engine->load_block(1, b.tensors);
+  gpu.engine->forward_block({});
+  EXPECT_EQ(gpu.hidden(), want);
+}
+
+TEST_P(QuantEngineOnGpu, DamagedWeightsAreNamed) {
+  const BlockRun gpu("cuda", *model_, {});
+  Block b = model_->block(1);
+  const auto at = std::ranges::find(b.tensors, "mlp.up_proj.weight", &BlockTensor::name) - b.tensors.begin();
+  const size_t each = dtype_bytes(b.tensors[at].dtype);
+  for (const size_t element : {9, 70}) std::memset(b.memory[at].data() + element * each, 0xff, each);
+  try {
+    gpu.engine->load_block(1, b.tensors);
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kBadInput);
+    EXPECT_THAT(error.what(), testing::HasSubstr("'model.layers.1.mlp.up_proj.weight' holds 2 values that are not "
+                                                 "finite, the first at element 9"));
+  }
+}
+
+// ---- the whole job --------------------------------------------------------------------------------------------------
+
+std::map<std::string, std::string> contents(const fs::path& folder) {
+  std::map<std::string, std::string> all;
+  for (const auto& e : fs::recursive_directory_iterator(folder)) {
+    std::ifstream in(e.path(), std::ios::binary);
+    if (e.is_regular_file()) all[fs::relative(e.path(), folder).string()] = {std::istreambuf_iterator<char>(in), {}};
+  }
+  return all;
+}
+
+class QuantizeOnGpu : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (const std::string why = why_no_gpu(); !why.empty()) GTEST_SKIP() << why;
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+  QuantizeOptions options(const std::string& out) const {
+    QuantizeOptions o;
+    o.model = AWQ_SOURCE_DIR "/models/demo";
+    o.out = folder_ / out;
+    o.device = "cuda";
+    o.samples = 16;
+    o.seqlen = 128;
+    return o;
+  }
+  const fs::path folder_ = fs::temp_directory_path() / ("awq_quantize_on_gpu_" + std::to_string(::getpid()));
+};
+
+TEST_F(QuantizeOnGpu, ChoosesWhatTheCpuChooses) {
+  QuantizeOptions on_cpu = options("cpu");
+  on_cpu.device = "cpu";
+  const QuantizeReport want = quantize(on_cpu), got = quantize(options("gpu"));
+  ASSERT_EQ(got.linears.size(), want.linears.size());
+  for (size_t i = 0; i < want.linears.size(); ++i) {
+    EXPECT_LE(got.linears[i].loss, got.linears[i].rtn_loss) << got.linears[i].name;
+    EXPECT_NEAR(got.linears[i].rtn_loss / want.linears[i].rtn_loss, 1, 5e-3) << got.linears[i].name;
+    if (got.linears[i].chosen == want.linears[i].chosen) continue;
+    EXPECT_NEAR(got.linears[i].loss / want.linears[i].loss, 1, 1e-3)
+        << got.linears[i].name << ": " << got.linears[i].chosen << " for " << want.linears[i].chosen;
+  }
+}
+
+TEST_F(QuantizeOnGpu, BatchAndRunDoNotChangeAByte) {
+  const auto run = [&](const char* out, int batch) {
+    QuantizeOptions o = options(out);
+    o.batch = batch;
+    o.keep_fp16 = 0.01;
+    quantize(o);
+    return contents(o.out);
+  };
+  const auto first = run("a", 1);
+  EXPECT_EQ(run("b", 1), first);
+  EXPECT_EQ(run("c", 8), first);
+  EXPECT_EQ(run("d", 16), first);
+}
+
+TEST_F(QuantizeOnGpu, StopAndResumeGiveTheSameBytes) {
+  const QuantizeOptions whole = options("whole");
+  quantize(whole);
+  QuantizeOptions part = options("part");
+  std::atomic<int> stop{0};
+  part.stop = &stop;
+  part.progress = [&](const QuantizeProgress& p) {
+    if (p.block == 3) stop = 2;
+  };
+  EXPECT_THROW(quantize(part), Error);
+  stop = 0;
+  part.progress = nullptr;
+  part.resume = true;
+  quantize(part);
+  EXPECT_EQ(contents(part.out), contents(whole.out));
+  part.device = "cpu";  // the digits would not be those of the blocks that are there
+  part.force = true;
+  EXPECT_NO_THROW(quantize(part));
+}
+
+}  // namespace
+}  // namespace awq::backend
