@@ -8,6 +8,8 @@ target_compile_options(awq_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:
   -ffp-contract=off
   # GCC 12 sees an overlap in "literal" + std::string that is not there (its bug 105651).
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
+  # A wheel is the same bytes wherever it is built: errors remember the source file that threw them.
+  $<$<BOOL:${SKBUILD}>:-ffile-prefix-map=${PROJECT_SOURCE_DIR}/=>
   $<$<BOOL:${AWQ_WERROR}>:-Werror>>)
 if(AWQ_SANITIZE)
   target_compile_options(awq_flags INTERFACE

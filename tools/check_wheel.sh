@@ -1,0 +1,35 @@
+#!/bin/bash
+# Two wheels of the package, each built in a copy of the commit of its own, must be the same bytes; and what is
+# installed from it must quantize and generate. Arguments go to CMake, as -DAWQ_CUDA=OFF.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export SOURCE_DATE_EPOCH
+options=()
+for define in "$@"; do options+=(-C "cmake.define.${define#-D}"); done
+
+for copy in one another; do
+  git clone -q . "$scratch/$copy"
+  python3 -m pip wheel -q --no-deps "${options[@]}" -w "$scratch/wheel-$copy" "$scratch/$copy"
+done
+sha256sum "$scratch"/wheel-*/*.whl
+cmp "$scratch"/wheel-one/*.whl "$scratch"/wheel-another/*.whl
+if unzip -p "$scratch"/wheel-one/*.whl 'awq_cpp/_core*.so' | grep -a -q -F -e "$scratch" -e pip-build-env; then
+  echo "the extension holds paths of the machine it was built on" >&2
+  exit 1
+fi
+
+python3 -m venv "$scratch/venv"
+"$scratch/venv/bin/pip" install -q "$scratch"/wheel-one/*.whl numpy
+"$scratch/venv/bin/pip" install -q --no-deps ./python/autoawq_dropin
+"$scratch/venv/bin/python" - "$scratch/out" <<'PY'
+import sys
+from awq import AutoAWQForCausalLM
+model = AutoAWQForCausalLM.from_pretrained("models/demo")
+model.quantize(calib_data="docs/guide.md", max_calib_samples=4, max_calib_seq_len=64)
+model.save_quantized(sys.argv[1])
+print(AutoAWQForCausalLM.from_quantized(sys.argv[1]).generate([[5, 6, 7]], max_new_tokens=4))
+PY
+echo "the same bytes twice; installed in a clean environment it works"
