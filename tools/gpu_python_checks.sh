@@ -29,7 +29,7 @@ case $what in
     ;;
   run)
     export PYTHONPATH=$bin LD_LIBRARY_PATH=$bin/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} PYTHONDONTWRITEBYTECODE=1
-    python3 -m pytest -q -s -rs -p no:cacheprovider "$bin/tests/test_gpu.py" "$bin/tests/test_kernels.py" "$bin/tests/test_devices.py"
+    python3 -m pytest -q -s -rs -p no:cacheprovider "$bin"/tests/test_{gpu,kernels,devices,model,dropin}.py
     ;;
   *)
     echo "usage: $0 build|run [DIR]" >&2

@@ -16,14 +16,14 @@
 namespace awq::python {
 namespace {
 
-// Scratch of the kernels: one a stream, grown as needed and kept. Guarded by the GIL.
+// Scratch of the kernels: one a stream, made anew when more is needed. The smaller ones stay, because a captured graph
+// may hold their address; never destroyed, because the driver may be gone by then. Guarded by the GIL.
 void* workspace_for(int ordinal, CudaStream stream, size_t bytes) {
-  static auto* all =
-      new std::map<std::pair<int, CudaStream>, DeviceMemory>;  // never destroyed: the driver may be gone by then
+  static auto* all = new std::map<std::pair<int, CudaStream>, std::vector<DeviceMemory>>;
   if (bytes == 0) return nullptr;
-  DeviceMemory& memory = (*all)[{ordinal, stream}];
-  if (memory.bytes() < bytes) memory = DeviceMemory(ordinal, bytes);
-  return memory.data();
+  std::vector<DeviceMemory>& memories = (*all)[{ordinal, stream}];
+  if (memories.empty() || memories.back().bytes() < bytes) memories.emplace_back(ordinal, bytes);
+  return memories.back().data();
 }
 
 int64_t next_power_of_two(int64_t m) {

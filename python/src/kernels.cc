@@ -40,7 +40,8 @@ constexpr const char* kLinearDoc =
     "where "
     "given. `stream`, a number or a stream of torch or cupy, is torch's current one for its tensors and otherwise the "
     "default "
-    "stream. Raises DeviceError where the hardware cannot run the version.";
+    "stream. A call may be captured in a CUDA graph after one like it on the same stream. Raises DeviceError where the "
+    "hardware cannot run the version.";
 
 void bind_packed_linear(nb::module_& m) {
   nb::class_<PackedLinear>(m, "PackedLinear",

@@ -64,6 +64,11 @@ EvaluateReport evaluate_model(const Model& model, const std::string& text, const
   return call.run([&] { return evaluate(model, text, options, against); });
 }
 
+std::string device_of(const Model& model) {
+  const DeviceInfo& device = model.impl().device->info();
+  return device.kind == DeviceKind::kCpu ? "cpu" : fmt::format("cuda:{}", device.index);
+}
+
 constexpr const char* kModelDoc =
     "A checkpoint that is ready to run: original or AWQ, in any packed layout.\n\n"
     "`model` is a folder, or org/name in the local Hugging Face cache. `version` is the kernel version of the "
@@ -125,6 +130,7 @@ void bind_model(nb::module_& m) {
            kEvaluateDoc)
       .def_prop_ro("vocab_size", &Model::vocab_size)
       .def_prop_ro("kernels", &Model::kernels, "which kernels were chosen, one line")
+      .def_prop_ro("device", &device_of, "where it runs: 'cpu', 'cuda:0'")
       .def_prop_ro("weight_bytes", &Model::weight_bytes, "bytes that a token must read")
       .def_prop_ro(
           "end_tokens", [](const Model& model) { return model.impl().eos; }, "token ids that end a text")

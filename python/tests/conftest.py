@@ -10,7 +10,8 @@ import pytest
 import awq_cpp
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-DEMO = ROOT / "models/demo"
+# In a checkout, or beside this folder where tools/gpu_python_checks.sh has put both.
+DEMO = next(folder for folder in (ROOT / "models/demo", pathlib.Path(__file__).resolve().parents[1] / "demo") if folder.exists())
 TEXT = "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness. "
 
 

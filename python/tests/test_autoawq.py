@@ -281,6 +281,14 @@ def test_attributes(saved, demo):
     assert model.eval().cpu().to("cpu").device == "cpu"
 
 
+def test_warnings_of_the_library_are_logged_and_progress_is_told(demo, caplog, capsys):
+    quantized_by(demo, max_calib_samples=10_000)
+    assert any("were asked for" in record.message and record.name == "awq_cpp" for record in caplog.records)
+    seen = []
+    quantized_by(demo, progress=seen.append)
+    assert seen[-1].block == 1
+
+
 def test_generate_takes_and_gives_what_it_was_given(saved):
     model = AutoAWQForCausalLM.from_quantized(saved)
     ids = [5, 6, 7, 8]

@@ -197,6 +197,16 @@ def test_a_call_can_be_captured_in_a_graph():
     assert torch.equal(y, kernels.linear(x, packed))
 
 
+@pytest.mark.skipif(IMITATION, reason="the imitation runs no models")
+def test_a_model_runs_on_the_gpu_as_on_the_cpu(quantized):
+    gpu, cpu = awq_cpp.Model(quantized, device="cuda"), awq_cpp.Model(quantized, device="cpu")
+    assert (gpu.device, cpu.device) == ("cuda:0", "cpu")
+    assert gpu.generate("Once upon a time", max_new_tokens=16).text == cpu.generate("Once upon a time", max_new_tokens=16).text
+    text = awq_cpp.builtin_text()
+    scores = [model.evaluate(text, window=128, max_windows=8).perplexity for model in (gpu, cpu)]
+    assert abs(scores[0] - scores[1]) < 0.05
+
+
 @pytest.mark.skipif(not IMITATION, reason="only the imitation counts its allocations")
 def test_all_memory_is_given_back():
     count = ctypes.CDLL(os.path.join(os.environ["FAKE_GPU"], "libcuda.so.1")).fake_allocations

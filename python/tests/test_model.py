@@ -104,6 +104,10 @@ def test_evaluate_tells_its_progress(model):
     assert seen[-1] == (8, 8)
 
 
+def test_knows_its_device(model, demo):
+    assert model.device in ("cpu", "cuda:0") and awq_cpp.Model(demo, device="cpu").device == "cpu"
+
+
 def test_encode_and_decode(model):
     ids = model.encode("Ein Straßenname, naïve ☕")
     assert model.decode(ids) == "Ein Straßenname, naïve ☕"

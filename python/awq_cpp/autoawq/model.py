@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pathlib
 import tempfile
 import types
@@ -15,8 +16,12 @@ from .calibration import calibration_arguments
 from .config import AwqConfig
 from .failures import as_autoawq_raises
 from .generation import generate_rows
+from .progress import progress_bar
 from .saving import save_checkpoint
 from .tensors import maker_for, rows_of
+
+
+_LOG = logging.getLogger("awq_cpp")
 
 
 class AwqQuantizer:
@@ -67,10 +72,10 @@ class BaseAWQForCausalLM:
 
     @property
     def device(self) -> str:
-        """'cpu' or 'cuda:0': where tensors for generate() may lie; those elsewhere are copied."""
-        if self._device != "auto":
-            return "cuda:0" if self._device == "cuda" else self._device
-        return "cpu"
+        """'cpu' or 'cuda:0': where the model runs. Tensors for generate() may lie anywhere, and come back from where they came."""
+        if self._device == "auto":
+            return self.load().device
+        return "cuda:0" if self._device == "cuda" else self._device
 
     def quantize(
         self,
@@ -110,7 +115,7 @@ class BaseAWQForCausalLM:
         wanted = max_calib_samples * max_calib_seq_len
         calibration = calibration_arguments(calib_data, tokenizer, split, text_column, wanted)
         scratch = tempfile.TemporaryDirectory(prefix="awq-")
-        with as_autoawq_raises():
+        with as_autoawq_raises(), progress_bar(more.pop("progress", None)) as progress:
             report = _core.quantize(
                 self._folder,
                 pathlib.Path(scratch.name) / "quantized",
@@ -123,9 +128,12 @@ class BaseAWQForCausalLM:
                 seqlen=max_calib_seq_len,
                 search="both" if duo_scaling else "paper",
                 clip=apply_clip,
+                progress=progress,
                 **calibration,
                 **more,
             )
+        for sentence in report.warnings:
+            _LOG.warning(sentence)
         self._become(pathlib.Path(report.out), scratch)
         self.quant_config, self.quantizer, self.search_result = config, report, report.linears
 
