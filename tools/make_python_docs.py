@@ -2,6 +2,7 @@
 """Writes docs/python.md from the docstrings of awq_cpp: PYTHONPATH=build/python tools/make_python_docs.py
 
 With --check it writes nothing and fails where the page is not what the docstrings say."""
+
 import dataclasses
 import inspect
 import pathlib
@@ -16,20 +17,75 @@ import awq_cpp.integrations
 PAGE = pathlib.Path(__file__).resolve().parent.parent / "docs/python.md"
 # Sections of the page: title, module, words, names in order.
 SECTIONS = [
-    ("Quantize", awq_cpp, "", ["quantize", "QuantizeReport", "LinearReport", "QuantizeProgress", "convert", "inspect", "CheckpointInfo",
-                               "ModuleInfo", "ServeCheck"]),
-    ("Run and score", awq_cpp, "", ["Model", "generate", "Generation", "GenerateTiming", "evaluate", "EvaluateReport", "read_text",
-                                    "read_documents", "builtin_text", "bench", "Latency"]),
+    (
+        "Quantize",
+        awq_cpp,
+        "",
+        [
+            "quantize",
+            "QuantizeReport",
+            "LinearReport",
+            "QuantizeProgress",
+            "convert",
+            "inspect",
+            "CheckpointInfo",
+            "ModuleInfo",
+            "ServeCheck",
+        ],
+    ),
+    (
+        "Run and score",
+        awq_cpp,
+        "",
+        [
+            "Model",
+            "generate",
+            "Generation",
+            "GenerateTiming",
+            "evaluate",
+            "EvaluateReport",
+            "read_text",
+            "read_documents",
+            "builtin_text",
+            "bench",
+            "Latency",
+        ],
+    ),
     ("Devices and kernels", awq_cpp, "", ["devices", "Device", "select_kernel", "kernel_status", "KernelStatus"]),
-    ("Single linears: awq_cpp.kernels", awq_cpp.kernels, awq_cpp.kernels.__doc__,
-     ["pack", "linear", "gemm", "gemv", "PackedLinear", "to_device", "to_host"]),
-    ("Data sets: awq_cpp.integrations", awq_cpp.integrations, awq_cpp.integrations.__doc__,
-     ["load_texts", "dataset_folder", "resolve_model", "hub_cache"]),
-    ("AutoAWQ's classes: awq_cpp.autoawq", awq_cpp.autoawq, awq_cpp.autoawq.__doc__,
-     ["AutoAWQForCausalLM", "BaseAWQForCausalLM", "AwqConfig", "evaluate_perplexity"]),
-    ("Errors", awq_cpp, "Each carries the sentence of the command line, `kind`, and `exit_code`, the one that the command line ends with.",
-     ["Error", "UsageError", "BadInputError", "NoRoomError", "DeviceError", "ExistsError", "CheckFailedError", "Interrupted"]),
-]  # fmt: skip
+    (
+        "Single linears: awq_cpp.kernels",
+        awq_cpp.kernels,
+        awq_cpp.kernels.__doc__,
+        ["pack", "linear", "gemm", "gemv", "PackedLinear", "to_device", "to_host"],
+    ),
+    (
+        "Data sets: awq_cpp.integrations",
+        awq_cpp.integrations,
+        awq_cpp.integrations.__doc__,
+        ["load_texts", "dataset_folder", "resolve_model", "hub_cache"],
+    ),
+    (
+        "AutoAWQ's classes: awq_cpp.autoawq",
+        awq_cpp.autoawq,
+        awq_cpp.autoawq.__doc__,
+        ["AutoAWQForCausalLM", "BaseAWQForCausalLM", "AwqConfig", "evaluate_perplexity"],
+    ),
+    (
+        "Errors",
+        awq_cpp,
+        "Each carries the sentence of the command line, `kind`, and `exit_code`, with which the command line ends.",
+        [
+            "Error",
+            "UsageError",
+            "BadInputError",
+            "NoRoomError",
+            "DeviceError",
+            "ExistsError",
+            "CheckFailedError",
+            "Interrupted",
+        ],
+    ),
+]
 OWN = ("__init__", "__call__")
 
 
@@ -54,13 +110,24 @@ def code(signature, name):
         head, _, rest = signature.partition("(")
         arguments, _, result = rest.rpartition(")")
         pieces = re.split(r", (?![^\[(]*[\])])", arguments)
-        signature = f"{head}(\n" + textwrap.fill(", ".join(p.replace(" ", "\0") for p in pieces), 110, initial_indent="    ",
-                                                 subsequent_indent="    ", break_long_words=False).replace("\0", " ") + f"\n){result}"
+        signature = (
+            f"{head}(\n"
+            + textwrap.fill(
+                ", ".join(p.replace(" ", "\0") for p in pieces),
+                110,
+                initial_indent="    ",
+                subsequent_indent="    ",
+                break_long_words=False,
+            ).replace("\0", " ")
+            + f"\n){result}"
+        )
     return f"```python\n{signature}\n```"
 
 
 def paragraphs(doc):
-    return "\n\n".join(p if p.startswith("    ") else textwrap.fill(" ".join(p.split()), 130) for p in doc.split("\n\n"))
+    return "\n\n".join(
+        p if p.startswith("    ") else textwrap.fill(" ".join(p.split()), 130) for p in doc.split("\n\n")
+    )
 
 
 def function_text(name, function):
@@ -100,15 +167,20 @@ def class_text(name, cls):
 
 
 def page():
-    parts = ["# Python reference\n", "Made from the docstrings by `tools/make_python_docs.py`; `help(awq_cpp.quantize)` shows the same.\n",
-             paragraphs(inspect.cleandoc(awq_cpp.__doc__)) + "\n"]  # fmt: skip
+    parts = [
+        "# Python reference\n",
+        "Made from the docstrings by `tools/make_python_docs.py`; `help(awq_cpp.quantize)` shows the same.\n",
+        paragraphs(inspect.cleandoc(awq_cpp.__doc__)) + "\n",
+    ]
     for title, module, words, names in SECTIONS:
         parts.append(f"## {title}\n")
         if words:
             parts.append(paragraphs(inspect.cleandoc(words)) + "\n")
         for name in names:
             item = getattr(module, name)
-            parts.append(class_text(name, item) if inspect.isclass(item) else f"### {name}\n\n{function_text(name, item)}")
+            parts.append(
+                class_text(name, item) if inspect.isclass(item) else f"### {name}\n\n{function_text(name, item)}"
+            )
     return re.sub(r"\n{3,}", "\n\n", "\n".join(filter(None, parts))).rstrip() + "\n"
 
 

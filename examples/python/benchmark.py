@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 """Times one query with each kernel version, and one linear for more and more tokens; draws both with matplotlib.
 
-    examples/python/benchmark.py out/demo-awq --plot benchmark.png
+examples/python/benchmark.py out/demo-awq --plot benchmark.png
 """
 
 import argparse
+import functools
 import statistics
 import time
 
-import numpy as np
-
 import awq_cpp
+import numpy as np
 from awq_cpp import kernels
 
 TOKENS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -41,7 +41,7 @@ def time_linear(n, k, repeat):
     for m in TOKENS:
         x = np.random.default_rng(m).standard_normal((m, k)).astype(np.float32)
         for version, row in results.items():
-            row.append(microseconds(lambda: kernels.linear(x, packed, version), repeat))
+            row.append(microseconds(functools.partial(kernels.linear, x, packed, version), repeat))
     return results
 
 
@@ -73,14 +73,17 @@ def main():
     parser.add_argument("--plot", help="picture to write; needs matplotlib")
     arguments = parser.parse_args()
 
-    latencies = awq_cpp.bench(arguments.model, prompt=arguments.prompt, generate=arguments.generate, repeat=arguments.repeat)
+    latencies = awq_cpp.bench(
+        arguments.model, prompt=arguments.prompt, generate=arguments.generate, repeat=arguments.repeat
+    )
     print(f"{'version':<8}{'first token':>14}{'token p50':>12}{'p95':>12}{'tokens/s':>10}")
     for latency in latencies:
         if latency.refusal:
             print(f"{latency.version:<8}{latency.refusal}")
             continue
         p50, p95 = latency.token_percentile(0.5) * 1e3, latency.token_percentile(0.95) * 1e3
-        print(f"{latency.version:<8}{latency.first_token * 1e3:>11.2f} ms{p50:>9.2f} ms{p95:>9.2f} ms{latency.tokens_per_second:>10.1f}")
+        first, rate = latency.first_token * 1e3, latency.tokens_per_second
+        print(f"{latency.version:<8}{first:>11.2f} ms{p50:>9.2f} ms{p95:>9.2f} ms{rate:>10.1f}")
 
     linear = time_linear(arguments.n, arguments.k, arguments.repeat)
     print(f"\n{'tokens':<8}" + "".join(f"{m:>9}" for m in TOKENS))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Which kernel version a linear gets, GEMV or GEMM: on this machine, and on cards that are not here.
 
-    examples/python/choose_kernel.py --n 11008 --k 4096
+examples/python/choose_kernel.py --n 11008 --k 4096
 """
 
 import argparse
@@ -9,12 +9,23 @@ import argparse
 import awq_cpp
 
 TOKENS = (1, 8, 16, 32, 128, 512)
-CARDS = {"7.5": "T4, RTX 20", "8.0": "A100", "8.6": "RTX 30", "8.9": "RTX 40, L4", "9.0": "H100, H200", "12.0": "RTX 50"}
+CARDS = {
+    "7.5": "T4, RTX 20",
+    "8.0": "A100",
+    "8.6": "RTX 30",
+    "8.9": "RTX 40, L4",
+    "9.0": "H100, H200",
+    "12.0": "RTX 50",
+}
 
 
 def row(name, device, n, k):
     chosen = [awq_cpp.select_kernel(device, m=m, n=n, k=k) for m in TOKENS]
-    print(f"{name:<28}" + "".join(f"{kernel.split('_')[0]:>7}" for kernel in chosen) + f"   {', '.join(dict.fromkeys(chosen))}")
+    print(
+        f"{name:<28}"
+        + "".join(f"{kernel.split('_')[0]:>7}" for kernel in chosen)
+        + f"   {', '.join(dict.fromkeys(chosen))}"
+    )
 
 
 def main():

@@ -6,8 +6,8 @@
     for piece in awq_cpp.Model("model-awq").generate("Once upon a time"):
         print(piece, end="", flush=True)
 
-Models are folders, or org/name in the local Hugging Face cache. Every failure is an awq_cpp.Error with one sentence that says
-what to do; Ctrl-C stops any call, and calls leave the GIL free.
+Models are folders, or org/name in the local Hugging Face cache. Every failure is an awq_cpp.Error with one sentence
+that says what to do; Ctrl-C stops any call, and calls leave the GIL free.
 """
 
 from __future__ import annotations
@@ -132,7 +132,9 @@ def evaluate(
     add_bos: bool = False,
     progress: Callable[[int, int], Any] | None = None,
 ) -> EvaluateReport:
-    """Model.evaluate() for models or their folders: perplexity of a text, and with `against` the distance from that model."""
+    """Model.evaluate() for models or their folders: perplexity of a text, and with `against` the distance from that
+    model.
+    """
     return _loaded(model).evaluate(
         text,
         against=None if against is None else _loaded(against),

@@ -1,4 +1,6 @@
-"""What goes wrong, as exceptions: the sentence is the one that the command line prints, `exit_code` the one it ends with."""
+"""What goes wrong, as exceptions: the sentence is the one that the command line prints, `exit_code` the one it ends
+with.
+"""
 
 
 class Error(Exception):

@@ -1,4 +1,5 @@
-"""Data sets and models of the Hugging Face cache, without a download: what is not there is named with the command that gets it.
+"""Data sets and models of the Hugging Face cache, without a download: what is not there is named with the command that
+gets it.
 
 Parquet files need pyarrow or pandas, which are imported where they are needed.
 """
@@ -28,7 +29,12 @@ TEXT_FILES = (".txt", ".json", ".jsonl", ".jsonl.gz", ".jsonl.zst")
 
 def hub_cache() -> pathlib.Path:
     """The folder of the Hugging Face cache, by the variables that its own library reads."""
-    for name, below in (("HF_HUB_CACHE", ""), ("HUGGINGFACE_HUB_CACHE", ""), ("HF_HOME", "hub"), ("XDG_CACHE_HOME", "huggingface/hub")):
+    for name, below in (
+        ("HF_HUB_CACHE", ""),
+        ("HUGGINGFACE_HUB_CACHE", ""),
+        ("HF_HOME", "hub"),
+        ("XDG_CACHE_HOME", "huggingface/hub"),
+    ):
         if os.environ.get(name):
             return pathlib.Path(os.environ[name]).expanduser() / below
     return pathlib.Path.home() / ".cache/huggingface/hub"
@@ -37,7 +43,8 @@ def hub_cache() -> pathlib.Path:
 def _not_cached(name: str, revision: str, why: str) -> BadInputError:
     option = "" if revision == "main" else f" --revision {revision}"
     return BadInputError(
-        f"data set {name} {why} in the Hugging Face cache {hub_cache()}; download it with: hf download --repo-type dataset {name}{option}"
+        f"data set {name} {why} in the Hugging Face cache {hub_cache()}; "
+        f"download it with: hf download --repo-type dataset {name}{option}"
     )
 
 
@@ -62,7 +69,9 @@ def _words(path: pathlib.Path) -> set[str]:
 
 def _files_of(folder: pathlib.Path, config: str | None, split: str) -> list[pathlib.Path]:
     """Data files of a split: those whose path names it, or all where no path names any."""
-    files = sorted(f for f in folder.rglob("*") if f.name.endswith((".parquet", *TEXT_FILES)) and not f.name.startswith("."))
+    files = sorted(
+        f for f in folder.rglob("*") if f.name.endswith((".parquet", *TEXT_FILES)) and not f.name.startswith(".")
+    )
     if config is not None:
         files = [f for f in files if config in f.relative_to(folder).parts[:-1]]
     every_word = {word for words in SPLIT_WORDS.values() for word in words}
@@ -84,7 +93,9 @@ def _parquet_column(path: pathlib.Path, column: str) -> Iterator[str]:
         try:
             yield from importlib.import_module("pandas").read_parquet(path, columns=[column])[column]
         except ModuleNotFoundError:
-            raise BadInputError(f"{path} is a parquet file: pip install pyarrow (or 'awq-cpp[parquet]') to read it") from None
+            raise BadInputError(
+                f"{path} is a parquet file: pip install pyarrow (or 'awq-cpp[parquet]') to read it"
+            ) from None
 
 
 def load_texts(
@@ -97,11 +108,11 @@ def load_texts(
     keep_empty: bool = False,
     max_bytes: int = 256 << 20,
 ) -> list[str]:
-    """Texts of a data set in the local Hugging Face cache, in order; empty ones are left out, unless `keep_empty` asks for those of
-    parquet files.
+    """Texts of a data set in the local Hugging Face cache, in order; empty ones are left out, unless `keep_empty` asks
+    for those of parquet files.
 
-    `name` is org/name, or 'pileval' or 'wikitext2'. `config` is the folder of a variant, such as 'wikitext-2-raw-v1'. Nothing is
-    downloaded: BadInputError names the command. At most `max_bytes` of text are read.
+    `name` is org/name, or 'pileval' or 'wikitext2'. `config` is the folder of a variant, such as 'wikitext-2-raw-v1'.
+    Nothing is downloaded: BadInputError names the command. At most `max_bytes` of text are read.
     """
     repository, variant, only_split = KNOWN_DATASETS.get(name, (name, None, None))
     config = config or variant
@@ -109,11 +120,15 @@ def load_texts(
     folder = dataset_folder(repository, revision)
     files = _files_of(folder, config, split)
     if not files:
-        raise BadInputError(f"{folder} holds no parquet, jsonl or text file of split {split!r}" + (f" of {config!r}" if config else ""))
+        raise BadInputError(
+            f"{folder} holds no parquet, jsonl or text file of split {split!r}" + (f" of {config!r}" if config else "")
+        )
     texts: list[str] = []
     size = 0
     for path in files:
-        documents = _parquet_column(path, text_column) if path.suffix == ".parquet" else iter(read_documents(path, text_column))
+        documents = (
+            _parquet_column(path, text_column) if path.suffix == ".parquet" else iter(read_documents(path, text_column))
+        )
         for text in documents:
             if isinstance(text, str) and (keep_empty or text.strip()):
                 texts.append(text)

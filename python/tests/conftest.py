@@ -5,13 +5,14 @@ import os
 import pathlib
 import subprocess
 
-import pytest
-
 import awq_cpp
+import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # In a checkout, or beside this folder where tools/gpu_python_checks.sh has put both.
-DEMO = next(folder for folder in (ROOT / "models/demo", pathlib.Path(__file__).resolve().parents[1] / "demo") if folder.exists())
+DEMO = next(
+    folder for folder in (ROOT / "models/demo", pathlib.Path(__file__).resolve().parents[1] / "demo") if folder.exists()
+)
 TEXT = "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness. "
 
 

@@ -1,4 +1,4 @@
-"""Random quantized linears for the tests of kernels, and what their layouts hold, written from the format's description."""
+"""Random quantized linears for tests of kernels, and what their layouts hold, written from the format's description."""
 
 import numpy as np
 
@@ -31,7 +31,6 @@ def in_layout(layout, q, z, s, group):
         return q, z, s
     if layout == "gemm":
         return words(q.T.copy(), ORDER), words(z.T.copy(), ORDER), s.T.copy()
-    step = {128: 1, 64: 2, 32: 4}[group]  # gemv pads its groups
-    width = -(-(-(-z.shape[1] // 8)) // step) * step
-    pad = ((0, 0), (0, width * 8 - z.shape[1]))
+    step = {128: 1, 64: 2, 32: 4}[group]  # gemv pads its groups to so many words
+    pad = ((0, 0), (0, -z.shape[1] % (8 * step)))
     return words(q, range(8)), words(np.pad(z, pad), range(8)), np.pad(s, pad)

@@ -5,10 +5,9 @@ import json
 import shutil
 import warnings
 
+import awq_cpp
 import numpy as np
 import pytest
-
-import awq_cpp
 from awq_cpp import autoawq
 from awq_cpp.autoawq import AutoAWQForCausalLM, AwqQuantizer, BaseAWQForCausalLM, IgnoredArgument
 from conftest import DEMO, TEXT, contents
@@ -19,23 +18,52 @@ QUICK = {"max_calib_samples": 4, "max_calib_seq_len": 64}
 # As AutoAWQ 0.2.9 declares them; `self` and `cls` left out.
 SIGNATURES = {
     AutoAWQForCausalLM.from_pretrained: {
-        "model_path": inspect.Parameter.empty, "torch_dtype": "auto", "trust_remote_code": True, "safetensors": True, "device_map": None,
-        "download_kwargs": None, "low_cpu_mem_usage": True, "use_cache": False, "model_init_kwargs": inspect.Parameter.empty,
+        "model_path": inspect.Parameter.empty,
+        "torch_dtype": "auto",
+        "trust_remote_code": True,
+        "safetensors": True,
+        "device_map": None,
+        "download_kwargs": None,
+        "low_cpu_mem_usage": True,
+        "use_cache": False,
+        "model_init_kwargs": inspect.Parameter.empty,
     },
     AutoAWQForCausalLM.from_quantized: {
-        "quant_path": inspect.Parameter.empty, "quant_filename": "", "max_seq_len": 2048, "trust_remote_code": True, "fuse_layers": True,
-        "use_exllama": False, "use_exllama_v2": False, "use_ipex": False, "batch_size": 1, "safetensors": True, "device_map": "balanced",
-        "max_memory": None, "offload_folder": None, "download_kwargs": None, "config_kwargs": inspect.Parameter.empty,
+        "quant_path": inspect.Parameter.empty,
+        "quant_filename": "",
+        "max_seq_len": 2048,
+        "trust_remote_code": True,
+        "fuse_layers": True,
+        "use_exllama": False,
+        "use_exllama_v2": False,
+        "use_ipex": False,
+        "batch_size": 1,
+        "safetensors": True,
+        "device_map": "balanced",
+        "max_memory": None,
+        "offload_folder": None,
+        "download_kwargs": None,
+        "config_kwargs": inspect.Parameter.empty,
     },
     BaseAWQForCausalLM.quantize: {
-        "tokenizer": None, "quant_config": {}, "calib_data": "pileval", "split": "train", "text_column": "text", "duo_scaling": True,
-        "export_compatible": False, "apply_clip": True, "n_parallel_calib_samples": None, "max_calib_samples": 128,
-        "max_calib_seq_len": 512, "max_chunk_memory": 1024 * 1024 * 1024, "quantizer_cls": AwqQuantizer,
+        "tokenizer": None,
+        "quant_config": {},
+        "calib_data": "pileval",
+        "split": "train",
+        "text_column": "text",
+        "duo_scaling": True,
+        "export_compatible": False,
+        "apply_clip": True,
+        "n_parallel_calib_samples": None,
+        "max_calib_samples": 128,
+        "max_calib_seq_len": 512,
+        "max_chunk_memory": 1024 * 1024 * 1024,
+        "quantizer_cls": AwqQuantizer,
         "kwargs": inspect.Parameter.empty,
     },
     BaseAWQForCausalLM.save_quantized: {"save_dir": inspect.Parameter.empty, "safetensors": True, "shard_size": "5GB"},
     BaseAWQForCausalLM.generate: {"args": inspect.Parameter.empty, "kwargs": inspect.Parameter.empty},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("method", SIGNATURES, ids=lambda m: m.__name__)
@@ -109,8 +137,12 @@ def test_ignored_parameters_say_so_in_one_line(demo, saved, tmp_path, method, na
         "from_pretrained": lambda: AutoAWQForCausalLM.from_pretrained(demo, **{name: value}),
         "from_quantized": lambda: AutoAWQForCausalLM.from_quantized(saved, **{name: value}),
         "quantize": lambda: quantized_by(demo, **{name: value}),
-        "save_quantized": lambda: AutoAWQForCausalLM.from_quantized(saved).save_quantized(tmp_path / "out", **{name: value}),
-        "generate": lambda: AutoAWQForCausalLM.from_quantized(saved).generate([[1, 2]], max_new_tokens=1, **{name: value}),
+        "save_quantized": lambda: AutoAWQForCausalLM.from_quantized(saved).save_quantized(
+            tmp_path / "out", **{name: value}
+        ),
+        "generate": lambda: AutoAWQForCausalLM.from_quantized(saved).generate(
+            [[1, 2]], max_new_tokens=1, **{name: value}
+        ),
     }
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -188,11 +220,17 @@ def test_calibration_by_path_and_by_name(demo, tmp_path, monkeypatch):
     snapshot.mkdir(parents=True)
     (snapshot / "test.txt").write_text(" ".join(TEXTS))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    by_name, by_path = quantized_by(demo, calib_data="org/prose", split="test"), quantized_by(demo, calib_data=str(snapshot / "test.txt"))
+    by_name, by_path = (
+        quantized_by(demo, calib_data="org/prose", split="test"),
+        quantized_by(demo, calib_data=str(snapshot / "test.txt")),
+    )
     assert by_name.quantizer.data_hash == by_path.quantizer.data_hash
     with pytest.raises(awq_cpp.BadInputError, match="hf download --repo-type dataset org/absent"):
         quantized_by(demo, calib_data="org/absent")
-    with pytest.warns(IgnoredArgument, match="'pileval' is replaced by the built-in sample: .*hf download --repo-type dataset mit-han-lab"):
+    with pytest.warns(
+        IgnoredArgument,
+        match="'pileval' is replaced by the built-in sample: .*hf download --repo-type dataset mit-han-lab",
+    ):
         default = quantized_by(demo, calib_data="pileval")
     assert default.quantizer.data_hash == awq_cpp.quantize(demo, tmp_path / "builtin", samples=4, seqlen=64).data_hash
 
@@ -216,26 +254,83 @@ def with_nan(tmp_path, demo):
 # AutoAWQ's kind of exception, words of our sentence, what to do.
 FAILURES = [
     (EnvironmentError, "You must instantiate AutoAWQForCausalLM with", lambda d, t: AutoAWQForCausalLM()),
-    (TypeError, "gpt7 isn't supported yet. supported: Llama", lambda d, t: AutoAWQForCausalLM.from_pretrained(
-        with_config(t, d, model_type="gpt7", architectures=["Gpt7ForCausalLM"]))),
-    (TypeError, "unknown key 'group_size'; did you mean 'q_group_size'", lambda d, t: quantized_by(d, quant_config={"group_size": 64})),
-    (ValueError, "Unknown version 'gem': choose gemm, gemv, gemv_fast", lambda d, t: quantized_by(d, quant_config={"version": "gem"})),
-    (ValueError, "Unknown version 'marlin': .*turns into Marlin", lambda d, t: quantized_by(d, quant_config={"version": "Marlin"})),
-    (NotImplementedError, "w_bit = 3: only 4 bits are supported", lambda d, t: quantized_by(d, quant_config={"w_bit": 3})),
+    (
+        TypeError,
+        "gpt7 isn't supported yet. supported: Llama",
+        lambda d, t: AutoAWQForCausalLM.from_pretrained(
+            with_config(t, d, model_type="gpt7", architectures=["Gpt7ForCausalLM"])
+        ),
+    ),
+    (
+        TypeError,
+        "unknown key 'group_size'; did you mean 'q_group_size'",
+        lambda d, t: quantized_by(d, quant_config={"group_size": 64}),
+    ),
+    (
+        ValueError,
+        "Unknown version 'gem': choose gemm, gemv, gemv_fast",
+        lambda d, t: quantized_by(d, quant_config={"version": "gem"}),
+    ),
+    (
+        ValueError,
+        "Unknown version 'marlin': .*turns into Marlin",
+        lambda d, t: quantized_by(d, quant_config={"version": "Marlin"}),
+    ),
+    (
+        NotImplementedError,
+        "w_bit = 3: only 4 bits are supported",
+        lambda d, t: quantized_by(d, quant_config={"w_bit": 3}),
+    ),
     (IndexError, "calib_data is an empty list: give texts", lambda d, t: quantized_by(d, calib_data=[])),
-    (NotImplementedError, "Either pass a string to a huggingface dataset or a list", lambda d, t: quantized_by(d, calib_data=7)),
+    (
+        NotImplementedError,
+        "Either pass a string to a huggingface dataset or a list",
+        lambda d, t: quantized_by(d, calib_data=7),
+    ),
     (NotImplementedError, "this list holds NoneType, str", lambda d, t: quantized_by(d, calib_data=["a", None])),
-    (RuntimeError, "the list of 1 texts has .* tokens, one window needs 64", lambda d, t: quantized_by(d, calib_data=["short"])),
-    (AssertionError, "group size 96: choose 32, 64, 128", lambda d, t: quantized_by(d, quant_config={"q_group_size": 96})),
-    (AssertionError, "not divisible by the group size 128: .*group sizes that fit: 32, 64", lambda d, t: AutoAWQForCausalLM.from_pretrained(
-        with_config(t, d, intermediate_size=704)).quantize(calib_data=TEXTS, **QUICK)),
-    (AssertionError, "tensor 'model.norm.weight' holds nan in row", lambda d, t: AutoAWQForCausalLM.from_pretrained(
-        with_nan(t, d)).quantize(calib_data=TEXTS, **QUICK)),
-    (ValueError, "is neither a folder nor a Hugging Face id", lambda d, t: AutoAWQForCausalLM.from_pretrained("no such thing")),
-    (ValueError, "call quantize\\(\\) first", lambda d, t: AutoAWQForCausalLM.from_pretrained(d).save_quantized(t / "x")),
-    (ValueError, "shard_size 'much': give a size", lambda d, t: quantized_by(d).save_quantized(t / "x", shard_size="much")),
-    (AttributeError, "has no 'quantise'; did you mean 'quantize'", lambda d, t: AutoAWQForCausalLM.from_pretrained(d).quantise()),
-]  # fmt: skip
+    (
+        RuntimeError,
+        "the list of 1 texts has .* tokens, one window needs 64",
+        lambda d, t: quantized_by(d, calib_data=["short"]),
+    ),
+    (
+        AssertionError,
+        "group size 96: choose 32, 64, 128",
+        lambda d, t: quantized_by(d, quant_config={"q_group_size": 96}),
+    ),
+    (
+        AssertionError,
+        "not divisible by the group size 128: .*group sizes that fit: 32, 64",
+        lambda d, t: AutoAWQForCausalLM.from_pretrained(with_config(t, d, intermediate_size=704)).quantize(
+            calib_data=TEXTS, **QUICK
+        ),
+    ),
+    (
+        AssertionError,
+        "tensor 'model.norm.weight' holds nan in row",
+        lambda d, t: AutoAWQForCausalLM.from_pretrained(with_nan(t, d)).quantize(calib_data=TEXTS, **QUICK),
+    ),
+    (
+        ValueError,
+        "is neither a folder nor a Hugging Face id",
+        lambda d, t: AutoAWQForCausalLM.from_pretrained("no such thing"),
+    ),
+    (
+        ValueError,
+        "call quantize\\(\\) first",
+        lambda d, t: AutoAWQForCausalLM.from_pretrained(d).save_quantized(t / "x"),
+    ),
+    (
+        ValueError,
+        "shard_size 'much': give a size",
+        lambda d, t: quantized_by(d).save_quantized(t / "x", shard_size="much"),
+    ),
+    (
+        AttributeError,
+        "has no 'quantise'; did you mean 'quantize'",
+        lambda d, t: AutoAWQForCausalLM.from_pretrained(d).quantise(),
+    ),
+]
 
 
 @pytest.mark.parametrize(("kind", "words", "act"), FAILURES, ids=[row[1][:24] for row in FAILURES])
@@ -275,9 +370,17 @@ def test_attributes(saved, demo):
     model.quantize(calib_data=TEXTS, **QUICK)
     assert model.is_quantized and model.quant_config.w_bit == 4 and len(model.search_result) == 7
     assert model.quant_config.to_transformers_dict() == {
-        "quant_method": "awq", "zero_point": True, "group_size": 128, "bits": 4, "version": "gemm", "modules_to_not_convert": None}  # fmt: skip
+        "quant_method": "awq",
+        "zero_point": True,
+        "group_size": 128,
+        "bits": 4,
+        "version": "gemm",
+        "modules_to_not_convert": None,
+    }
     model.pack()
-    assert model.generate([[1, 2]], max_new_tokens=2) == AutoAWQForCausalLM.from_quantized(saved).generate([[1, 2]], max_new_tokens=2)
+    assert model.generate([[1, 2]], max_new_tokens=2) == AutoAWQForCausalLM.from_quantized(saved).generate(
+        [[1, 2]], max_new_tokens=2
+    )
     assert model.eval().cpu().to("cpu").device == "cpu"
 
 
@@ -296,12 +399,22 @@ def test_generate_takes_and_gives_what_it_was_given(saved):
     assert want[0][:4] == ids and len(want[0]) == 10
     array = model.generate(np.array([ids]), max_new_tokens=6)
     assert isinstance(array, np.ndarray) and array.tolist() == want
-    assert model.generate(**{"input_ids": np.array([ids]), "attention_mask": np.ones((1, 4), int)}, max_new_tokens=6).tolist() == want
+    assert (
+        model.generate(
+            **{"input_ids": np.array([ids]), "attention_mask": np.ones((1, 4), int)}, max_new_tokens=6
+        ).tolist()
+        == want
+    )
     assert model.generate({"input_ids": [ids]}, max_length=10) == want
     assert len(model.generate([ids])[0]) == 20  # transformers' default max_length
-    padded = model.generate([[0, 0, *ids], [9] * 6], attention_mask=[[0, 0, 1, 1, 1, 1], [1] * 6], max_new_tokens=6, pad_token_id=3)
+    padded = model.generate(
+        [[0, 0, *ids], [9] * 6], attention_mask=[[0, 0, 1, 1, 1, 1], [1] * 6], max_new_tokens=6, pad_token_id=3
+    )
     assert padded[0] == want[0] + [3, 3] and len(padded[1]) == 12
-    drawn = [model.generate([ids], max_new_tokens=8, do_sample=True, temperature=1.0, top_k=0, seed=seed) for seed in (1, 1, 2)]
+    drawn = [
+        model.generate([ids], max_new_tokens=8, do_sample=True, temperature=1.0, top_k=0, seed=seed)
+        for seed in (1, 1, 2)
+    ]
     assert drawn[0] == drawn[1] != drawn[2]
     ends = model.generate([ids], max_new_tokens=6, eos_token_id=want[0][6])
     assert ends[0] == want[0][: want[0].index(want[0][6], 4) + 1]
@@ -399,4 +512,7 @@ def test_any_object_that_encodes_is_a_tokenizer(demo):
             return [ord(c) for c in text if ord(c) < 128]
 
     model = quantized_by(demo, tokenizer=Letters())
-    assert model.quantizer.data_hash == quantized_by(demo, calib_data=[[ord(c) for c in text] for text in TEXTS]).quantizer.data_hash
+    assert (
+        model.quantizer.data_hash
+        == quantized_by(demo, calib_data=[[ord(c) for c in text] for text in TEXTS]).quantizer.data_hash
+    )

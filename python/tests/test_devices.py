@@ -1,6 +1,5 @@
-import pytest
-
 import awq_cpp
+import pytest
 
 
 def test_the_cpu_comes_first():
@@ -46,7 +45,11 @@ def test_a_version_that_the_hardware_cannot_run_is_a_runtime_error():
 
 @pytest.mark.parametrize(
     ("device", "version", "kind"),
-    [("cpu", "marlin", awq_cpp.UsageError), ("toaster", "auto", awq_cpp.UsageError), ("cuda:9", "auto", awq_cpp.DeviceError)],
+    [
+        ("cpu", "marlin", awq_cpp.UsageError),
+        ("toaster", "auto", awq_cpp.UsageError),
+        ("cuda:9", "auto", awq_cpp.DeviceError),
+    ],
 )
 def test_nonsense_is_refused(device, version, kind):
     with pytest.raises(kind):

@@ -45,7 +45,9 @@ def test_the_script_runs_as_it_is(demo, tmp_path):
     pytest.importorskip("transformers", reason="transformers is not installed")
     calib = "calib_dataset = [f'The river rose {i} times, and every time the old bridge held.' for i in range(6000)]"
     script = tmp_path / "script.py"
-    script.write_text(SCRIPT.replace("MODEL_PATH", demo).replace("QUANT_PATH", str(tmp_path / "out")).replace("CALIB", calib))
+    script.write_text(
+        SCRIPT.replace("MODEL_PATH", demo).replace("QUANT_PATH", str(tmp_path / "out")).replace("CALIB", calib)
+    )
     names = runpy.run_path(str(script))
     assert "Once upon a time" in names["text"] and names["output"].shape == (1, names["tokens"].shape[1] + 16)
     assert names["gemv"].shape == names["output"].shape

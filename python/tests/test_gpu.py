@@ -1,4 +1,4 @@
-"""awq_cpp.kernels on a GPU, with torch and without. Runs on a real one, and in ctest on the imitation of fake_gpu/ too."""
+"""awq_cpp.kernels on a GPU, with torch and without: on a real one, and in ctest on the imitation of fake_gpu/ too."""
 
 import ctypes
 import importlib.util
@@ -6,10 +6,9 @@ import os
 import statistics
 import time
 
+import awq_cpp
 import numpy as np
 import pytest
-
-import awq_cpp
 from awq_cpp import kernels
 from linear_cases import codes, dense, in_layout
 
@@ -183,7 +182,10 @@ def test_a_call_can_be_captured_in_a_graph():
     import torch
 
     packed = kernels.pack(*codes(64, 256, 128), "plain", device="cuda")
-    x, y = torch.randn(4, 256, device="cuda", dtype=torch.float16), torch.empty(4, 64, device="cuda", dtype=torch.float16)
+    x, y = (
+        torch.randn(4, 256, device="cuda", dtype=torch.float16),
+        torch.empty(4, 64, device="cuda", dtype=torch.float16),
+    )
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         kernels.linear(x, packed, out=y)  # makes the workspace of this stream
@@ -201,7 +203,10 @@ def test_a_call_can_be_captured_in_a_graph():
 def test_a_model_runs_on_the_gpu_as_on_the_cpu(quantized):
     gpu, cpu = awq_cpp.Model(quantized, device="cuda"), awq_cpp.Model(quantized, device="cpu")
     assert (gpu.device, cpu.device) == ("cuda:0", "cpu")
-    assert gpu.generate("Once upon a time", max_new_tokens=16).text == cpu.generate("Once upon a time", max_new_tokens=16).text
+    assert (
+        gpu.generate("Once upon a time", max_new_tokens=16).text
+        == cpu.generate("Once upon a time", max_new_tokens=16).text
+    )
     text = awq_cpp.builtin_text()
     scores = [model.evaluate(text, window=128, max_windows=8).perplexity for model in (gpu, cpu)]
     assert abs(scores[0] - scores[1]) < 0.05
@@ -239,8 +244,11 @@ def test_host_time_of_a_call(library, capsys):
     packed = kernels.pack(*codes(512, 512, 128), "plain", device="cuda")
     x = library.put(np.zeros((1, 512)))
     y = kernels.linear(x, packed)
-    made, given = host_microseconds(lambda: kernels.linear(x, packed)), host_microseconds(lambda: kernels.linear(x, packed, out=y))
+    made, given = (
+        host_microseconds(lambda: kernels.linear(x, packed)),
+        host_microseconds(lambda: kernels.linear(x, packed, out=y)),
+    )
     nothing = host_microseconds(lambda: kernels.PackedLinear)
     with capsys.disabled():
-        print(f"\n{library.name}: {made - nothing:.2f} us a call, {given - nothing:.2f} us with out=; the launch itself is in both")
+        print(f"\n{library.name}: {made - nothing:.2f} us a call, {given - nothing:.2f} us with out=, launch included")
     assert given - nothing < 12  # 5 for the binding, the rest for choosing the kernel and the launch

@@ -1,6 +1,5 @@
-import pytest
-
 import awq_cpp
+import pytest
 from awq_cpp import integrations
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -54,7 +53,9 @@ def test_parquet_of_a_variant(cache):
     snapshot = cache("Salesforce/wikitext")
     for variant, text in (("wikitext-2-raw-v1", "raw"), ("wikitext-103-v1", "other")):
         (snapshot / variant).mkdir()
-        parquet.write_table(pyarrow.table({"text": [text, "", "more"]}), snapshot / variant / "test-00000-of-00001.parquet")
+        parquet.write_table(
+            pyarrow.table({"text": [text, "", "more"]}), snapshot / variant / "test-00000-of-00001.parquet"
+        )
     assert integrations.load_texts("wikitext2", split="test") == ["raw", "more"]
     assert integrations.load_texts("wikitext2", split="test", keep_empty=True) == ["raw", "", "more"]
     with pytest.raises(awq_cpp.BadInputError, match="has no column 'body'; it has text"):

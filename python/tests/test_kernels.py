@@ -1,10 +1,9 @@
 import os
 import threading
 
+import awq_cpp
 import numpy as np
 import pytest
-
-import awq_cpp
 from awq_cpp import kernels
 from linear_cases import codes, dense, in_layout
 
@@ -33,7 +32,9 @@ def test_products(call, m, dtype):
     y = call(x, packed_in("gemm", q, z, s, group))
     assert y.dtype == dtype and y.shape == (m, n)
     # The kernels round x to 16 bits a block of 128, and y to its type once.
-    bound = 2.0**-15 * np.abs(x).max() * np.abs(w).sum(axis=1) + (2.0**-11 if dtype == np.float16 else 2.0**-22) * np.abs(x @ w.T)
+    bound = 2.0**-15 * np.abs(x).max() * np.abs(w).sum(axis=1) + (
+        2.0**-11 if dtype == np.float16 else 2.0**-22
+    ) * np.abs(x @ w.T)
     assert (np.abs(y - x.astype(np.float64) @ w.T) <= bound + 1e-6).all()
 
 
@@ -92,7 +93,9 @@ def test_bias_is_added():
 
 def test_group_of_a_whole_row():
     q, z, s = codes(16, 384, 384)
-    np.testing.assert_array_equal(kernels.pack(q, z, s, "plain", group_size=-1).dequantize(), dense(q, z, s, 384).astype(np.float32))
+    np.testing.assert_array_equal(
+        kernels.pack(q, z, s, "plain", group_size=-1).dequantize(), dense(q, z, s, 384).astype(np.float32)
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,8 +106,16 @@ def test_group_of_a_whole_row():
         (lambda q, z, s: kernels.pack(q, z[:, :1], s, "plain"), awq_cpp.BadInputError, "qzeros"),
         (lambda q, z, s: kernels.pack(q + 9, z, s, "plain"), awq_cpp.BadInputError, "0 to 15"),
         (lambda q, z, s: kernels.pack(q.astype(np.float64), z, s, "plain"), TypeError, "float16"),
-        (lambda q, z, s: kernels.linear(np.ones(100, np.float32), kernels.pack(q, z, s, "plain")), awq_cpp.UsageError, "256 input"),
-        (lambda q, z, s: kernels.linear(np.ones(256), kernels.pack(q, z, s, "plain")), TypeError, "float32, float16 or bfloat16"),
+        (
+            lambda q, z, s: kernels.linear(np.ones(100, np.float32), kernels.pack(q, z, s, "plain")),
+            awq_cpp.UsageError,
+            "256 input",
+        ),
+        (
+            lambda q, z, s: kernels.linear(np.ones(256), kernels.pack(q, z, s, "plain")),
+            TypeError,
+            "float32, float16 or bfloat16",
+        ),
         (lambda q, z, s: kernels.linear("text", kernels.pack(q, z, s, "plain")), TypeError, "numpy"),
     ],
 )
@@ -119,7 +130,9 @@ def test_threads_and_forked_children_compute_the_same():
     x = np.random.default_rng(0).standard_normal((9, 256)).astype(np.float32)
     want = kernels.linear(x, packed)
     same = []
-    threads = [threading.Thread(target=lambda: same.append((kernels.linear(x, packed) == want).all())) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: same.append((kernels.linear(x, packed) == want).all())) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -4,17 +4,18 @@ import sys
 import threading
 import time
 
+import awq_cpp
 import numpy
 import pytest
-
-import awq_cpp
 from conftest import TEXT
 
 PROMPTS = ["The ", "Once upon a time", "In the beginning", "A man", "She said", "It was", "When", "There is no"]
 
 
 def test_streams_the_text_it_returns(model):
-    generation = model.generate("Once upon a time", max_new_tokens=40, temperature=0.9, top_p=0.95, seed=5, stop_at_eos=False)
+    generation = model.generate(
+        "Once upon a time", max_new_tokens=40, temperature=0.9, top_p=0.95, seed=5, stop_at_eos=False
+    )
     pieces = list(generation)
     assert len(pieces) > 1 and "".join(pieces) == generation.text == str(generation)
     assert len(generation.token_ids) == generation.timing.new_tokens == 40
@@ -77,7 +78,10 @@ def test_a_generation_keeps_its_model(demo):
     assert len(generation.token_ids) == 5
 
 
-@pytest.mark.parametrize("call", ["model.generate('The ', max_new_tokens=2000, stop_at_eos=False).text", "model.evaluate(text, max_windows=0)"])
+@pytest.mark.parametrize(
+    "call",
+    ["model.generate('The ', max_new_tokens=2000, stop_at_eos=False).text", "model.evaluate(text, max_windows=0)"],
+)
 def test_ctrl_c_ends_a_call_within_a_second(demo, call):
     code = f"import awq_cpp; model = awq_cpp.Model({demo!r}); text = {TEXT!r} * 20000; print('go', flush=True); {call}"
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -133,5 +137,9 @@ def test_bench_times_every_version(quantized):
     assert [row.version for row in rows] == ["gemv", "gemm", "auto"]
     for row in rows:
         assert row.refusal == "" and len(row.first_token_seconds) == 2 and len(row.token_seconds) == 6
-        assert row.tokens_per_second > 0 and row.first_token > 0 and row.token_percentile(0.99) >= row.token_percentile(0.5)
+        assert (
+            row.tokens_per_second > 0
+            and row.first_token > 0
+            and row.token_percentile(0.99) >= row.token_percentile(0.5)
+        )
     assert "gemv_w4a16" in rows[0].kernels and "gemm_w4a16" in rows[1].kernels

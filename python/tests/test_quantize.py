@@ -3,9 +3,8 @@ import subprocess
 import sys
 import time
 
-import pytest
-
 import awq_cpp
+import pytest
 from conftest import DEMO, contents
 
 QUICK = {"samples": 8, "seqlen": 128}
@@ -18,15 +17,55 @@ def test_bytes_are_those_of_the_command_line(cli, demo, quantized, text_file, tm
 
 def test_every_option_reaches_the_library(cli, demo, text_file, tmp_path):
     awq_cpp.quantize(
-        demo, tmp_path / "py", calib=[text_file], group_size=64, zero_point=False, version="GEMV", modules_to_not_convert=["down_proj"],
-        keep_fp16=0.01, salient_by="random", max_shard_bytes=2 << 20, search="paper", objective="module", clip=False, seed=7, threads=1,
-        work_dir=tmp_path / "work", **QUICK,
-    )  # fmt: skip
+        demo,
+        tmp_path / "py",
+        calib=[text_file],
+        group_size=64,
+        zero_point=False,
+        version="GEMV",
+        modules_to_not_convert=["down_proj"],
+        keep_fp16=0.01,
+        salient_by="random",
+        max_shard_bytes=2 << 20,
+        search="paper",
+        objective="module",
+        clip=False,
+        seed=7,
+        threads=1,
+        work_dir=tmp_path / "work",
+        **QUICK,
+    )
     cli(
-        "quantize", demo, tmp_path / "cli", "--calib", text_file, "--samples", 8, "--seqlen", 128, "--group-size", 64, "--sym", "--version",
-        "gemv", "--modules-to-not-convert", "down_proj", "--keep-fp16", "1%", "--salient-by", "random", "--max-shard-size", 2 << 20,
-        "--search", "paper", "--objective", "module", "--no-clip", "--seed", 7,
-    )  # fmt: skip
+        "quantize",
+        demo,
+        tmp_path / "cli",
+        "--calib",
+        text_file,
+        "--samples",
+        8,
+        "--seqlen",
+        128,
+        "--group-size",
+        64,
+        "--sym",
+        "--version",
+        "gemv",
+        "--modules-to-not-convert",
+        "down_proj",
+        "--keep-fp16",
+        "1%",
+        "--salient-by",
+        "random",
+        "--max-shard-size",
+        2 << 20,
+        "--search",
+        "paper",
+        "--objective",
+        "module",
+        "--no-clip",
+        "--seed",
+        7,
+    )
     assert contents(tmp_path / "py") == contents(tmp_path / "cli")
 
 

@@ -8,8 +8,8 @@ is the same class that the extra distribution `awq-cpp-autoawq` offers as `from 
 from .arguments import IgnoredArgument
 from .config import AwqConfig
 from .evaluation import evaluate_perplexity
-from .failures import GroupSizeError, NotFiniteError, TooLittleTextError, UnsupportedModelError
 from .factory import AutoAWQForCausalLM
+from .failures import GroupSizeError, NotFiniteError, TooLittleTextError, UnsupportedModelError
 from .model import AwqQuantizer, BaseAWQForCausalLM
 
 __all__ = [

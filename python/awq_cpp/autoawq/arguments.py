@@ -1,4 +1,4 @@
-"""Parameters of AutoAWQ that have nothing to do here: one row each, with the sentence that the caller is warned with."""
+"""Parameters of AutoAWQ that have nothing to do here: a row each, with the sentence that the caller is warned with."""
 
 from __future__ import annotations
 
@@ -25,12 +25,21 @@ IGNORED: dict[str, dict[str, tuple[tuple[Any, ...], str]]] = {
     },
     "quantize": {
         "export_compatible": ((False,), "the weights are always packed, as AWQ loaders read them"),
-        "n_parallel_calib_samples": ((None,), "memory does not grow with the samples; `max_calib_samples` sets their number"),
-        "max_chunk_memory": ((1024 * 1024 * 1024, None), "no activations are kept, so there is nothing to cut into chunks"),
+        "n_parallel_calib_samples": (
+            (None,),
+            "memory does not grow with the samples; `max_calib_samples` sets their number",
+        ),
+        "max_chunk_memory": (
+            (1024 * 1024 * 1024, None),
+            "no activations are kept, so there is nothing to cut into chunks",
+        ),
         "quantizer_cls": ((None,), "the search is the library's own"),
     },
     "save_quantized": {
-        "safetensors": ((True,), "only safetensors are written: .bin and .pt files are pickles, which can execute code"),
+        "safetensors": (
+            (True,),
+            "only safetensors are written: .bin and .pt files are pickles, which can execute code",
+        ),
     },
     "from_quantized": {
         "quant_filename": (("", None), "the folder's index names its files"),
@@ -77,7 +86,7 @@ def warn_ignored(method: str, given: Mapping[str, Any]) -> None:
 
 
 def closest(name: str, names: list[str]) -> str:
-    """"; did you mean ...?", or nothing."""
+    """ "; did you mean ...?", or nothing."""
     found = difflib.get_close_matches(name, names, 1)
     return f"; did you mean {found[0]!r}?" if found else ""
 

@@ -34,19 +34,23 @@ def _token_list(item: Any) -> list[int]:
 
 def _of_list(items: list[Any], text_column: str) -> dict[str, Any]:
     if not items:
-        raise NoCalibrationError("calib_data is an empty list: give texts or token lists, or leave it out for a built-in sample")
+        raise NoCalibrationError(
+            "calib_data is an empty list: give texts or token lists, or leave it out for a built-in sample"
+        )
     if all(isinstance(item, str) for item in items):
         return {"texts": items}
     if all(isinstance(item, Mapping) for item in items):
         missing = [i for i, item in enumerate(items) if not isinstance(item.get(text_column), str)]
         if missing:
-            raise BadInputError(f"calib_data[{missing[0]}] has no text under {text_column!r}: name the key with text_column=")
+            raise BadInputError(
+                f"calib_data[{missing[0]}] has no text under {text_column!r}: name the key with text_column="
+            )
         return {"texts": [item[text_column] for item in items]}
     if all(_is_tokens(item) for item in items):
         return {"tokens": [_token_list(item) for item in items]}
     raise UnknownCalibrationError(
-        "calib_data must be the name of a data set, a path, or a list of texts, of token lists or of records with a text; "
-        f"this list holds {', '.join(sorted({type(item).__name__ for item in items}))}"
+        "calib_data must be the name of a data set, a path, or a list of texts, of token lists or of records with a "
+        f"text; this list holds {', '.join(sorted({type(item).__name__ for item in items}))}"
     )
 
 
@@ -77,7 +81,9 @@ def _encoded(arguments: dict[str, Any], tokenizer: Any, tokens_wanted: int) -> d
     return {"tokens": tokens}
 
 
-def calibration_arguments(calib_data: Any, tokenizer: Any, split: str, text_column: str, tokens_wanted: int) -> dict[str, Any]:
+def calibration_arguments(
+    calib_data: Any, tokenizer: Any, split: str, text_column: str, tokens_wanted: int
+) -> dict[str, Any]:
     """What awq_cpp.quantize() is to be given for AutoAWQ's `calib_data`."""
     if isinstance(calib_data, (str, os.PathLike)):
         arguments = _of_name(os.fspath(calib_data), split, text_column)
@@ -85,7 +91,7 @@ def calibration_arguments(calib_data: Any, tokenizer: Any, split: str, text_colu
         arguments = _of_list(list(calib_data), text_column)
     else:
         raise UnknownCalibrationError(
-            "Either pass a string to a huggingface dataset or a list that is preprocessed with one sample of text per element, "
-            f"or a list of token lists; this is a {type(calib_data).__name__}"
+            "Either pass a string to a huggingface dataset or a list that is preprocessed with one sample of text per "
+            f"element, or a list of token lists; this is a {type(calib_data).__name__}"
         )
     return _encoded(arguments, tokenizer, tokens_wanted)

@@ -38,7 +38,9 @@ class AwqConfig:
         names = [field.name for field in dataclasses.fields(cls)]
         for key in quant_config or {}:
             if key not in names:
-                raise UnknownKeyError(f"quant_config: unknown key {key!r}{closest(key, names)} The keys are {', '.join(names)}")
+                raise UnknownKeyError(
+                    f"quant_config: unknown key {key!r}{closest(key, names)} The keys are {', '.join(names)}"
+                )
         config = cls(**(quant_config or {}))
         config.version = str(config.version).lower()
         config._check()
@@ -48,7 +50,9 @@ class AwqConfig:
         if self.w_bit != 4:
             raise NotFourBitsError(f"w_bit = {self.w_bit}: only 4 bits are supported, which is what AWQ loaders read")
         if self.version not in _LAYOUTS:
-            hint = "; write gemm, which vLLM turns into Marlin's layout when it loads" if self.version == "marlin" else ""
+            hint = (
+                "; write gemm, which vLLM turns into Marlin's layout when it loads" if self.version == "marlin" else ""
+            )
             raise UsageError(f"Unknown version {self.version!r}: choose {', '.join(_LAYOUTS)}{hint}")
         if self.quant_method != "awq":
             raise UsageError(f"quant_method {self.quant_method!r}: this writes 'awq'")

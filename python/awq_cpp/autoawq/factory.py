@@ -17,7 +17,9 @@ from .failures import UnsupportedModelError, as_autoawq_raises
 from .model import BaseAWQForCausalLM
 
 
-def _at_revision(path: str | os.PathLike[str], download_kwargs: Mapping[str, Any] | None, more: dict[str, Any], method: str) -> str:
+def _at_revision(
+    path: str | os.PathLike[str], download_kwargs: Mapping[str, Any] | None, more: dict[str, Any], method: str
+) -> str:
     """org/name@revision where one is asked for; what else concerns downloads is ignored by name."""
     wishes = {**(download_kwargs or {})}
     if "revision" in more:
@@ -49,8 +51,9 @@ class AutoAWQForCausalLM:
     """Loads models: from_pretrained() to quantize one, from_quantized() to run one."""
 
     def __init__(self) -> None:
-        raise EnvironmentError(
-            "You must instantiate AutoAWQForCausalLM with\nAutoAWQForCausalLM.from_quantized or AutoAWQForCausalLM.from_pretrained"
+        raise OSError(
+            "You must instantiate AutoAWQForCausalLM with\n"
+            "AutoAWQForCausalLM.from_quantized or AutoAWQForCausalLM.from_pretrained"
         )
 
     @classmethod
@@ -101,7 +104,8 @@ class AutoAWQForCausalLM:
         download_kwargs: Mapping[str, Any] | None = None,
         **config_kwargs: Any,
     ) -> BaseAWQForCausalLM:
-        """A quantized model, ready to generate. Beyond AutoAWQ: `version` ('GEMM', 'GEMV', 'auto', or a kernel's name) chooses the
+        """A quantized model, ready to generate. Beyond AutoAWQ: `version` ('GEMM', 'GEMV', 'auto', or a kernel's name)
+        chooses the
         kernels for any layout on disk."""
         version = str(config_kwargs.pop("version", None) or "auto")
         device_map = config_kwargs.pop("device", None) or device_map
@@ -129,7 +133,13 @@ class AutoAWQForCausalLM:
         model_type = _check_model_type(config)
         with as_autoawq_raises():
             model = BaseAWQForCausalLM(
-                folder, model_type, config, is_quantized=True, device=device_of(device_map), version=version, max_seq_len=max_seq_len
+                folder,
+                model_type,
+                config,
+                is_quantized=True,
+                device=device_of(device_map),
+                version=version,
+                max_seq_len=max_seq_len,
             )
             model.load()
         stored = config.get("quantization_config") or {}

@@ -27,7 +27,10 @@ class TooLittleTextError(BadInputError, RuntimeError):
 
 # What our sentence says -> the class whose bases hold AutoAWQ's type. AutoAWQ's own texts are in the comments.
 _CLASSES: tuple[tuple[str, type[Error]], ...] = (
-    (r"not divisible by the group size|^group size", GroupSizeError),  # "org_w_shape (...) must be a multiple of group_size"
+    (
+        r"not divisible by the group size|^group size",
+        GroupSizeError,
+    ),  # "org_w_shape (...) must be a multiple of group_size"
     (r"values that are not finite|holds (nan|-?inf) in row", NotFiniteError),  # a bare assert
     (r"one window needs|holds no text", TooLittleTextError),  # "torch.cat(): expected a non-empty list of Tensors"
 )

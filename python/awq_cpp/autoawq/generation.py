@@ -12,7 +12,14 @@ from .arguments import warn_ignored
 from .tensors import maker_for, padded, rows_of
 
 # transformers' defaults where neither the caller nor generation_config.json says anything.
-_DEFAULTS = {"do_sample": False, "temperature": 1.0, "top_k": 50, "top_p": 1.0, "max_length": 20, "max_new_tokens": None}
+_DEFAULTS = {
+    "do_sample": False,
+    "temperature": 1.0,
+    "top_k": 50,
+    "top_p": 1.0,
+    "max_length": 20,
+    "max_new_tokens": None,
+}
 _HONOURED = (*_DEFAULTS, "seed", "eos_token_id", "ignore_eos")
 
 
@@ -33,7 +40,9 @@ def _new_tokens(settings: dict[str, Any], prompt: int, max_seq_len: int | None) 
     if max_seq_len is None:
         return count
     if prompt >= max_seq_len:
-        raise UsageError(f"the prompt has {prompt} tokens, max_seq_len is {max_seq_len}: load the model with a larger one")
+        raise UsageError(
+            f"the prompt has {prompt} tokens, max_seq_len is {max_seq_len}: load the model with a larger one"
+        )
     return min(count, max_seq_len - prompt)
 
 
@@ -44,7 +53,9 @@ def _end_tokens(model: _core.Model, settings: dict[str, Any]) -> set[int]:
     return set(model.end_tokens) if wanted is None else {wanted} if isinstance(wanted, int) else set(wanted)
 
 
-def _continuation(model: _core.Model, prompt: list[int], settings: dict[str, Any], count: int, ends: set[int], put: Any) -> list[int]:
+def _continuation(
+    model: _core.Model, prompt: list[int], settings: dict[str, Any], count: int, ends: set[int], put: Any
+) -> list[int]:
     """New ids of one row; `put` is told each as it comes."""
     sample = settings["do_sample"]
     generation = model.generate(
@@ -74,7 +85,9 @@ def _take(so_far: list[int], ids: list[int], ends: set[int], put: Any) -> None:
         put([token])
 
 
-def generate_rows(model: _core.Model, folder: pathlib.Path, max_seq_len: int | None, inputs: Any = None, **kwargs: Any) -> Any:
+def generate_rows(
+    model: _core.Model, folder: pathlib.Path, max_seq_len: int | None, inputs: Any = None, **kwargs: Any
+) -> Any:
     """Prompts with their continuations, padded at the end to one length."""
     input_ids = kwargs.pop("input_ids", None) if inputs is None else inputs
     if input_ids is None:

@@ -20,7 +20,6 @@ from .progress import progress_bar
 from .saving import save_checkpoint
 from .tensors import maker_for, rows_of
 
-
 _LOG = logging.getLogger("awq_cpp")
 
 
@@ -72,7 +71,9 @@ class BaseAWQForCausalLM:
 
     @property
     def device(self) -> str:
-        """'cpu' or 'cuda:0': where the model runs. Tensors for generate() may lie anywhere, and come back from where they came."""
+        """'cpu' or 'cuda:0': where the model runs. Tensors for generate() may lie anywhere, and come back from where
+        they came.
+        """
         if self._device == "auto":
             return self.load().device
         return "cuda:0" if self._device == "cuda" else self._device
@@ -80,7 +81,7 @@ class BaseAWQForCausalLM:
     def quantize(
         self,
         tokenizer: Any = None,
-        quant_config: Mapping[str, Any] | AwqConfig = {},  # noqa: B006: AutoAWQ's default; nothing writes to it
+        quant_config: Mapping[str, Any] | AwqConfig = {},  # noqa: B006  # AutoAWQ's default; nothing writes to it
         calib_data: Any = "pileval",
         split: str = "train",
         text_column: str = "text",
@@ -96,10 +97,10 @@ class BaseAWQForCausalLM:
     ) -> None:
         """Searches scales and clipping ranges and packs the weights; save_quantized() writes them where you want them.
 
-        `calib_data` (or `calib_dataset`): a data set's name, a path, a list of texts, of token lists or of records with a text, or
-        a data set object. `tokenizer` encodes them; without one the model's own does. `duo_scaling=True` searches both AutoAWQ's
-        scales and the paper's, False the paper's alone. Beyond AutoAWQ: keep_fp16, salient_by, objective, seed, threads, progress,
-        work_dir, as awq_cpp.quantize() has them.
+        `calib_data` (or `calib_dataset`): a data set's name, a path, a list of texts, of token lists or of records with
+        a text, or a data set object. `tokenizer` encodes them; without one the model's own does. `duo_scaling=True`
+        searches both AutoAWQ's scales and the paper's, False the paper's alone. Beyond AutoAWQ: keep_fp16, salient_by,
+        objective, seed, threads, progress, work_dir, as awq_cpp.quantize() has them.
         """
         config = AwqConfig.from_dict(quant_config)
         calib_data = kwargs.pop("calib_dataset", calib_data)

@@ -51,5 +51,7 @@ def save_checkpoint(source: pathlib.Path, target: pathlib.Path, shard_size: str 
                 files[name] = pathlib.Path(scratch) / name
         for stale in [f for f in target.iterdir() if _WEIGHTS.fullmatch(f.name) and f.name not in files]:
             stale.unlink()
-        for name in sorted(files, key=lambda name: (name == "config.json", name)):  # config.json last: it is what loaders look for
+        for name in sorted(
+            files, key=lambda name: (name == "config.json", name)
+        ):  # config.json last: it is what loaders look for
             _link_or_copy(files[name], target / name)

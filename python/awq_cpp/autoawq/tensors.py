@@ -1,4 +1,6 @@
-"""Token ids in and out of whatever holds them: lists, numpy arrays, torch tensors. Nothing is imported that was not passed."""
+"""Token ids in and out of whatever holds them: lists, numpy arrays, torch tensors. Nothing is imported that was not
+passed.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,17 @@ def rows_of(input_ids: Any, attention_mask: Any = None) -> Rows:
         return rows
     mask = _as_lists(attention_mask)
     masks = mask if mask and isinstance(mask[0], list) else [mask]
-    return [[token for token, kept in zip(row, keep, strict=True) if kept] for row, keep in zip(rows, masks, strict=True)]
+    return [
+        [token for token, kept in zip(row, keep, strict=True) if kept] for row, keep in zip(rows, masks, strict=True)
+    ]
 
 
 def _as_lists(array: Any) -> Any:
-    return array.tolist() if hasattr(array, "tolist") else [list(item) if isinstance(item, Sequence) else item for item in array]
+    return (
+        array.tolist()
+        if hasattr(array, "tolist")
+        else [list(item) if isinstance(item, Sequence) else item for item in array]
+    )
 
 
 def _is_torch(value: Any) -> bool:
@@ -32,7 +40,7 @@ def _is_torch(value: Any) -> bool:
 
 
 def maker_for(example: Any) -> Callable[[Any], Any]:
-    """Makes what `example` is, a torch tensor on its device, a numpy array or a list, of nested lists or a numpy array."""
+    """Makes what `example` is, a torch tensor on its device, an array of numpy, or a list, of lists or an array."""
     if isinstance(example, Mapping):
         example = example["input_ids"]
     if _is_torch(example):

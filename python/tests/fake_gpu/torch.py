@@ -5,7 +5,7 @@ import types
 import numpy
 
 
-class dtype:  # noqa: N801: torch's name
+class dtype:  # torch's name
     pass
 
 
