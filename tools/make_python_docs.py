@@ -26,6 +26,7 @@ SECTIONS = [
             "QuantizeReport",
             "LinearReport",
             "QuantizeProgress",
+            "StageSeconds",
             "convert",
             "inspect",
             "CheckpointInfo",

@@ -59,7 +59,8 @@ QuantizeReport quantize_model(const fs::path& model, const fs::path& out, int bi
                               const std::optional<std::vector<std::string>>& texts, const std::optional<Tokens>& tokens,
                               const std::string& text_column, int samples, int seqlen, const std::string& search,
                               const std::string& objective, bool clip, uint64_t seed, bool dry_run, bool resume,
-                              bool force, const std::optional<fs::path>& work_dir, int threads,
+                              bool force, const std::optional<fs::path>& work_dir, const std::string& device,
+                              int threads, int batch, const std::optional<fs::path>& trace,
                               const std::optional<OnProgress>& progress) {
   QuantizeOptions o;
   o.model = model.string();
@@ -85,7 +86,10 @@ QuantizeReport quantize_model(const fs::path& model, const fs::path& out, int bi
   o.resume = resume;
   o.force = force;
   o.work_dir = work_dir.value_or(fs::path());
+  o.device = device;
   o.threads = threads;
+  o.batch = batch;
+  o.trace = trace.value_or(fs::path());
   return run(std::move(o), progress);
 }
 
@@ -100,7 +104,9 @@ constexpr const char* kQuantizeDoc =
     "layout on disk; 'gemm' is what vLLM, SGLang and transformers read. `search` is 'both', 'duo', 'paper' or 'none' "
     "(plain rounding); `objective` 'gram' or 'module'. `keep_fp16=0.01` keeps the most active 1 % of each linear's "
     "input "
-    "channels exact. `serve_tp=[1, 2, 4]` refuses what vLLM and SGLang could not cut across so many GPUs, and "
+    "channels exact. `device` is 'auto' (the first GPU that can be used, else the CPU), 'cpu', 'cuda' or 'cuda:1'; "
+    "`trace` a file for "
+    "chrome://tracing. `serve_tp=[1, 2, 4]` refuses what vLLM and SGLang could not cut across so many GPUs, and "
     "`pad_intermediate='auto'` pads the MLP so that they can. `progress` is called with a QuantizeProgress on the "
     "calling thread; an exception in it, like "
     "Ctrl-C, "
@@ -121,6 +127,10 @@ void bind_reports(nb::module_& m) {
       .def_ro("chosen", &LinearReport::chosen, "'identity', 'paper 0.45', 'duo 0.80'")
       .def_ro("dead_channels", &LinearReport::dead_channels, "input channels that no calibration token excites")
       .def_ro("warning", &LinearReport::warning);
+  nb::class_<StageSeconds>(m, "StageSeconds", "Seconds of one stage; tracks run side by side, their stages in turn.")
+      .def_ro("track", &StageSeconds::track, "'read', 'compute', 'write', 'outer'")
+      .def_ro("stage", &StageSeconds::stage, "'calibrate', 'search', 'wait for reading', ...")
+      .def_ro("seconds", &StageSeconds::seconds);
   nb::class_<QuantizeReport>(m, "QuantizeReport", "What a quantization did, or with `dry_run` would do.")
       .def_ro("out", &QuantizeReport::out)
       .def_ro("tokens", &QuantizeReport::tokens, "calibration tokens used")
@@ -129,10 +139,13 @@ void bind_reports(nb::module_& m) {
       .def_ro("bytes_out", &QuantizeReport::bytes_out)
       .def_ro("bits_per_weight", &QuantizeReport::bits_per_weight, "of the quantized linears")
       .def_ro("seconds", &QuantizeReport::seconds, "with dry_run: estimated")
+      .def_ro("device", &QuantizeReport::device, "what computed: 'cuda:0 (NVIDIA H200)'")
+      .def_ro("stages", &QuantizeReport::stages, "where the time went, a StageSeconds each")
       .def_ro("peak_rss_bytes", &QuantizeReport::peak_rss_bytes)
       .def_ro("linears", &QuantizeReport::linears)
       .def_ro("warnings", &QuantizeReport::warnings)
       .def_ro("planned_memory_bytes", &QuantizeReport::planned_memory_bytes)
+      .def_ro("planned_device_bytes", &QuantizeReport::planned_device_bytes, "of the GPU; 0 on the CPU")
       .def_ro("planned_disk_bytes", &QuantizeReport::planned_disk_bytes)
       .def_ro("kept_fp16", &QuantizeReport::kept_fp16, "modules that are not quantized")
       .def("__repr__", [](const QuantizeReport& r) {
@@ -151,7 +164,8 @@ void bind_quantize(nb::module_& m) {
         "serve_tp"_a = std::vector<int>(), "pad_intermediate"_a = 0, "calib"_a = nb::none(), "texts"_a = nb::none(),
         "tokens"_a = nb::none(), "text_column"_a = "text", "samples"_a = 128, "seqlen"_a = 512, "search"_a = "both",
         "objective"_a = "gram", "clip"_a = true, "seed"_a = 42, "dry_run"_a = false, "resume"_a = false,
-        "force"_a = false, "work_dir"_a = nb::none(), "threads"_a = 0, "progress"_a = nb::none(), kQuantizeDoc);
+        "force"_a = false, "work_dir"_a = nb::none(), "device"_a = "auto", "threads"_a = 0, "batch"_a = 0,
+        "trace"_a = nb::none(), "progress"_a = nb::none(), kQuantizeDoc);
 }
 
 }  // namespace awq::python

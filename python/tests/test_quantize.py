@@ -80,10 +80,18 @@ def test_texts_and_tokens_are_the_same_as_a_file(demo, model, quantized, text_fi
 def test_report_and_progress(demo, tmp_path):
     seen = []
     report = awq_cpp.quantize(demo, tmp_path / "out", progress=seen.append, search="none", clip=False, **QUICK)
+    assert {stage.track for stage in report.stages} >= {"compute"} and report.device.startswith(("cpu", "cuda:0"))
     assert report.tokens == 8 * 128 and len(report.linears) == 6 * 7
     assert all(linear.loss <= linear.rtn_loss for linear in report.linears)
     assert str(report.out) == str(tmp_path / "out") and "bits a weight" in repr(report)
     assert seen[-1].blocks == 6 and {p.block for p in seen} >= set(range(6))
+
+
+def test_device_and_trace(demo, tmp_path):
+    report = awq_cpp.quantize(demo, tmp_path / "out", device="cpu", trace=tmp_path / "trace.json", **QUICK)
+    assert report.device.startswith("cpu") and "calibrate" in (tmp_path / "trace.json").read_text()
+    with pytest.raises(awq_cpp.DeviceError):
+        awq_cpp.quantize(demo, tmp_path / "other", device="cuda:77", **QUICK)
 
 
 def test_dry_run_writes_nothing(demo, tmp_path):

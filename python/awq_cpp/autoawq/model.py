@@ -130,6 +130,7 @@ class BaseAWQForCausalLM:
                 search="both" if duo_scaling else "paper",
                 clip=apply_clip,
                 progress=progress,
+                device=self._device,
                 **calibration,
                 **more,
             )
