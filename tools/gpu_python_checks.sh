@@ -1,8 +1,8 @@
 #!/bin/bash
 # The Python package's checks that need a GPU. Built where the packages are, run where the GPU is, possibly elsewhere:
 #
-#   tools/gpu_python_checks.sh build [DIR]   DIR is build/gpu_python_checks; what `run` needs is in DIR/bin. PYTHON in the environment
-#                                            names the interpreter whose version runs it there (it needs nanobind), and
+#   tools/gpu_python_checks.sh build [DIR]   DIR is build/gpu_python_checks; what `run` needs is DIR/bin.tar.xz. PYTHON in the
+#                                            environment names the interpreter whose version runs it there (it needs nanobind), and
 #                                            AWQ_CUDA_ARCHITECTURES what to compile for
 #   tools/gpu_python_checks.sh run [DIR]     kernels on arrays of the GPU, the host time of a call, and a model on the GPU; python3 there
 #                                            needs numpy and pytest, and torch for the parts that take tensors
@@ -26,8 +26,10 @@ case $what in
     # Debian's libraries that the other machine may not have; the C library and the compiler's own are everywhere.
     ldd "$bin"/awq_cpp/_core*.so | sed -n 's/.*=> \(.*\) (.*/\1/p' |
       grep -E '/lib(fmt|simdjson|dnnl|pcre2-8|utf8proc|zstd|OpenCL|gomp)\.' | xargs -I{} cp -L {} "$bin/lib"
+    tar -C "$dir" -c bin | xz -2 -T0 >"$dir/bin.tar.xz"
     ;;
   run)
+    [ -d "$bin" ] || tar -C "$dir" -xJf "$dir/bin.tar.xz"
     export PYTHONPATH=$bin LD_LIBRARY_PATH=$bin/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} PYTHONDONTWRITEBYTECODE=1
     python3 -m pytest -q -s -rs -p no:cacheprovider "$bin"/tests/test_{gpu,kernels,devices,model,dropin}.py
     ;;

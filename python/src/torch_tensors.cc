@@ -23,7 +23,9 @@ nb::object checked(PyObject* result) {
   if (result == nullptr) throw nb::python_error();
   return nb::steal(result);
 }
-nb::object call(nb::handle x, PyObject* method) { return checked(PyObject_CallMethodNoArgs(x.ptr(), method)); }
+nb::object call(nb::handle x, PyObject* method) {
+  return checked(PyObject_CallMethodObjArgs(x.ptr(), method, nullptr));
+}
 nb::object attribute(nb::handle x, PyObject* name) { return checked(PyObject_GetAttr(x.ptr(), name)); }
 
 void* pointer(nb::handle number) {
