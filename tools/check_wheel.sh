@@ -1,6 +1,6 @@
 #!/bin/bash
-# Two wheels of the package, each built in a copy of the commit of its own, must be the same bytes; and what is
-# installed from it must quantize and generate. Arguments go to CMake, as -DAWQ_CUDA=OFF.
+# Two wheels of the package, each built in a copy of the commit of its own, must be the same bytes; installed in a clean environment,
+# they must quantize, generate, and pass the package's tests. Arguments go to CMake, as -DAWQ_CUDA=OFF.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scratch=$(mktemp -d)
@@ -22,7 +22,7 @@ if unzip -p "$scratch"/wheel-one/*.whl 'awq_cpp/_core*.so' | grep -a -q -F -e "$
 fi
 
 python3 -m venv "$scratch/venv"
-"$scratch/venv/bin/pip" install -q "$scratch"/wheel-one/*.whl numpy
+"$scratch/venv/bin/pip" install -q "$scratch"/wheel-one/*.whl numpy pyarrow pytest transformers
 "$scratch/venv/bin/pip" install -q --no-deps ./python/autoawq_dropin
 "$scratch/venv/bin/python" - "$scratch/out" <<'PY'
 import sys
@@ -32,4 +32,5 @@ model.quantize(calib_data="docs/guide.md", max_calib_samples=4, max_calib_seq_le
 model.save_quantized(sys.argv[1])
 print(AutoAWQForCausalLM.from_quantized(sys.argv[1]).generate([[5, 6, 7]], max_new_tokens=4))
 PY
+"$scratch/venv/bin/python" -m pytest -q -p no:cacheprovider python/tests
 echo "the same bytes twice; installed in a clean environment it works"

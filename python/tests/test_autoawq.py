@@ -491,7 +491,7 @@ def test_perplexity_as_autoawq_measures_it(saved, tmp_path, monkeypatch):
     assert autoawq.evaluate_perplexity(model, None) == want
 
 
-def test_a_transformers_tokenizer_is_taken_as_it_is(demo, tmp_path):
+def test_a_transformers_tokenizer_is_taken_as_it_is(demo, tmp_path, capsys):
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     tokenizer = transformers.AutoTokenizer.from_pretrained(demo)
     theirs, ours = quantized_by(demo, tokenizer=tokenizer), quantized_by(demo)
@@ -500,9 +500,10 @@ def test_a_transformers_tokenizer_is_taken_as_it_is(demo, tmp_path):
     model = AutoAWQForCausalLM.from_quantized(tmp_path / "x")
     inputs = tokenizer("Once upon a time", return_tensors="np")
     ids = model.generate(**inputs, max_new_tokens=8)
-    streamer = transformers.TextStreamer(tokenizer)
     assert "Once upon a time" in tokenizer.decode(ids[0])
-    assert streamer is not None
+    capsys.readouterr()
+    model.generate(**inputs, max_new_tokens=8, streamer=transformers.TextStreamer(tokenizer))
+    assert capsys.readouterr().out.strip() == tokenizer.decode(ids[0]).strip()
 
 
 def test_any_object_that_encodes_is_a_tokenizer(demo):

@@ -187,6 +187,7 @@ def test_a_call_can_be_captured_in_a_graph():
         torch.empty(4, 64, device="cuda", dtype=torch.float16),
     )
     stream = torch.cuda.Stream()
+    torch.cuda.synchronize()
     with torch.cuda.stream(stream):
         kernels.linear(x, packed, out=y)  # makes the workspace of this stream
     stream.synchronize()
@@ -203,10 +204,8 @@ def test_a_call_can_be_captured_in_a_graph():
 def test_a_model_runs_on_the_gpu_as_on_the_cpu(quantized):
     gpu, cpu = awq_cpp.Model(quantized, device="cuda"), awq_cpp.Model(quantized, device="cpu")
     assert (gpu.device, cpu.device) == ("cuda:0", "cpu")
-    assert (
-        gpu.generate("Once upon a time", max_new_tokens=16).text
-        == cpu.generate("Once upon a time", max_new_tokens=16).text
-    )
+    texts = [model.generate("Once upon a time", max_new_tokens=8).text for model in (gpu, cpu)]
+    assert texts[0] == texts[1]
     text = awq_cpp.builtin_text()
     scores = [model.evaluate(text, window=128, max_windows=8).perplexity for model in (gpu, cpu)]
     assert abs(scores[0] - scores[1]) < 0.05
