@@ -7,7 +7,7 @@
         print(piece, end="", flush=True)
 
 Models are folders, or org/name in the local Hugging Face cache. Every failure is an awq_cpp.Error with one sentence
-that says what to do; Ctrl-C stops any call (a model that is being loaded is loaded first), and calls leave the GIL free.
+that says what to do. Ctrl-C stops any call (a model that is being loaded is loaded first); calls leave the GIL free.
 """
 
 from __future__ import annotations
