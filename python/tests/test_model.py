@@ -83,7 +83,10 @@ def test_a_generation_keeps_its_model(demo):
     ["model.generate('The ', max_new_tokens=2000, stop_at_eos=False).text", "model.evaluate(text, max_windows=0)"],
 )
 def test_ctrl_c_ends_a_call_within_a_second(demo, call):
-    code = f"import awq_cpp; model = awq_cpp.Model({demo!r}); text = {TEXT!r} * 20000; print('go', flush=True); {call}"
+    code = (
+        f"import awq_cpp; model = awq_cpp.Model({demo!r}); text = {TEXT!r} * 20000; print('go', flush=True)\n"
+        f"while True: {call}"
+    )
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "go\n"
     time.sleep(0.3)
