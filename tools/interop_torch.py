@@ -2,13 +2,14 @@
 """Lets the loaders that need PyTorch read our checkpoints, on the CPU. Too large for the gate (6 GB of packages), so it is
 run by hand; docs/loading.md has the result.
 
-    python3 -m venv V && V/bin/pip install torch transformers compressed-tensors gptqmodel
+    python3 -m venv V && V/bin/pip install torch transformers compressed-tensors gptqmodel nvidia-modelopt
     V/bin/python tools/interop_torch.py build/awq build/tests/interop/dequantize_driver models/demo
 
 Checks, for groups of 64 and 128, with and without zero points:
   compressed-tensors  its decompressor gives our weights; its converter from AutoAWQ's layout gives our tensors;
                       awq reads what it writes
   GPTQModel           its dequantization of gemm gives our weights; its packers give our gemv and gemv_fast tensors
+  Model Optimizer     its packer gives our modelopt tensors; its own export has the same tensors, shapes and settings file
   transformers        loads each checkpoint that runs without a GPU, and continues a prompt as awq does
 """
 import json
@@ -28,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "inter
 from checkpoints import awq_layouts, config_of, linears_of, run, tensors_of, weights_of  # noqa: E402
 from layouts import LAYOUTS  # noqa: E402
 
-CASES = [(64, False), (128, False), (64, True)]  # group, symmetric
+CASES = [(64, False), (128, False), (64, True), (128, True)]  # group, symmetric
 PROMPT, NEW_TOKENS = "It was a dark and stormy night", 40
 
 
@@ -125,6 +126,34 @@ def gptqmodel_packs(folder, layout, weights, group):
     return count
 
 
+def modelopt_packs(folder, weights, group):
+    from modelopt.torch.export.quant_utils import pack_int4_in_uint8
+    count = 0
+    for module, tensors in linears_of(tensors_of(folder), "modelopt").items():
+        t = torched(tensors)
+        packed = pack_int4_in_uint8(torch.from_numpy(weights[module]), t["weight_scale"], group)
+        count += same(packed, tensors["weight"], module)
+    return count
+
+
+def modelopt_exports_alike(demo, ours, theirs):
+    """Its own quantization of the same model: other weights, but the same tensors and the same hf_quant_config.json."""
+    import modelopt.torch.quantization as mtq
+    from modelopt.torch.export import export_hf_checkpoint
+    from transformers import AutoModelForCausalLM
+    model = AutoModelForCausalLM.from_pretrained(demo, dtype=torch.float16)
+    model = mtq.quantize(model, mtq.INT4_AWQ_CFG, lambda m: m(torch.arange(64)[None] % 4096))
+    with torch.inference_mode():
+        export_hf_checkpoint(model, export_dir=theirs)
+    described = [{name: (str(t.dtype), t.shape) for name, t in tensors_of(folder).items()} for folder in (ours, theirs)]
+    assert described[0] == described[1], set(described[0].items()) ^ set(described[1].items())
+    files = [json.loads((folder / "hf_quant_config.json").read_text()) for folder in (ours, theirs)]
+    assert files[0] == files[1], files
+    copies = [config_of(folder)["quantization_config"] for folder in (ours, theirs)]
+    assert copies[0] == copies[1] | {"group_size": 128}, copies
+    return len(described[0])
+
+
 def transformers_generates(awq, folder, layout):
     from transformers import AutoModelForCausalLM, AutoTokenizer, CompressedTensorsConfig
     # Without dequantize, transformers 5.23 expects weight_zero_point unpacked and refuses whoever's W4A16_ASYM.
@@ -156,7 +185,13 @@ def check_case(awq, driver, demo, root, group, symmetric):
     for layout in ("gemv", "gemv_fast"):
         count = gptqmodel_packs(folders[layout], layout, weights, group)
         report("GPTQModel", f"packs {layout}, {case}", f"{count} elements equal")
-    for layout in [name for name in folders if not name.startswith("gemv")]:
+    if symmetric:
+        count = modelopt_packs(folders["modelopt"], weights, group)
+        report("Model Optimizer", f"packs modelopt, {case}", f"{count} bytes equal")
+    if symmetric and group == 128:
+        count = modelopt_exports_alike(demo, folders["modelopt"], root / "modelopt_export")
+        report("Model Optimizer", "exports its own quantization", f"the same {count} tensors and hf_quant_config.json")
+    for layout in [name for name in folders if name.startswith(("gemm", "compressed-tensors"))]:
         theirs, ours = transformers_generates(awq, folders[layout], layout)
         assert ours.strip() and ours.strip() in theirs, (layout, ours, theirs)
         report("transformers", f"runs {layout}, {case}", f"the same {NEW_TOKENS} tokens")

@@ -8,7 +8,7 @@ namespace awq {
 
 // On-disk layout of the packed weights; the numbers are rows of format/registry.cc. kCompressedTensorsSym is what a
 // symmetric quantization asked for as kCompressedTensors is written as.
-enum class Layout { kGemm, kGemv, kGemvFast, kCompressedTensors, kCompressedTensorsSym };
+enum class Layout { kGemm, kGemv, kGemvFast, kCompressedTensors, kCompressedTensorsSym, kModelopt };
 
 struct QuantConfig {
   int bits = 4;            // `w_bit` / `bits`

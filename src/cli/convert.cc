@@ -30,9 +30,9 @@ void declare(Args& args, Request& request) {
       "Repacks the quantized linears; their values stay what they are, bit for bit, and everything else is copied. awq "
       "itself runs every layout on every kernel, so this is for other loaders: gemm for vLLM, SGLang and transformers "
       "as "
-      "an AWQ checkpoint, compressed-tensors for vLLM's own format. compressed-tensors-sym takes weights quantized "
-      "with "
-      "--sym only.");
+      "an AWQ checkpoint, compressed-tensors for vLLM's own format, modelopt for TensorRT-LLM. compressed-tensors-sym "
+      "and "
+      "modelopt take weights quantized with --sym only.");
   args.positional("MODEL", request.options.model,
                   "AWQ or compressed-tensors checkpoint: folder, or org/name in the local Hugging Face cache");
   args.positional("OUT", request.out, "folder to create");

@@ -50,7 +50,7 @@ void declare_format(Args& args, Request& request) {
   args.choice(
       "--version,--layout,--format", config.version, layout_choices(),
       "layout of the packed weights: gemm is what vLLM, SGLang and transformers read as AWQ; compressed-tensors is "
-      "vLLM's own");
+      "vLLM's own, modelopt TensorRT-LLM's");
   args.fraction("--keep-fp16", "SHARE", request.options.keep_fp16,
                 "keep this share of each linear's input channels in fp16, in a side file other loaders do not see: "
                 "0.1% to 3%, as 1% or 0.01");

@@ -96,7 +96,8 @@ QuantizedLinear decode_module(const io::Checkpoint& checkpoint, const QuantConfi
   ModuleTensors tensors(checkpoint, module);
   refuse_other_layout(row, tensors, n, k, group);
   const std::string why = row.refusal(n, k, group);
-  const std::vector<EncodedTensor> planned = why.empty() ? row.plan(n, k, group) : std::vector<EncodedTensor>{};
+  const std::vector<EncodedTensor> planned =
+      why.empty() ? plan_module(row, module, n, k, group) : std::vector<EncodedTensor>{};
   const auto source = [&](std::string_view suffix) {
     return suffix == "bias" ? nullptr : tensors.read(suffix, planned);
   };

@@ -18,6 +18,15 @@ std::string escaped(const std::string& text) {
   return out;
 }
 
+// Loaders take the producer for the name of the format; the version is that of the export that ours follows.
+Json producer() { return {{"name", "modelopt"}, {"version", "0.47.0"}}; }
+
+Json modelopt_excluded(const QuantConfig& config) {  // shell patterns
+  Json names = {"lm_head", "model.embed_tokens"};
+  for (const std::string& name : config.modules_to_not_convert) names.push_back("*" + name + "*");
+  return names;
+}
+
 }  // namespace
 
 std::string autoawq_config_json(const QuantConfig& config) {
@@ -64,6 +73,24 @@ std::string compressed_tensors_config_json(const QuantConfig& config) {
                {"ignore", ignore},
                {"config_groups", {{"group_0", group}}}})
       .dump(2);
+}
+
+// The copy in config.json. Model Optimizer leaves the group size out of it; without, config.json alone could not be
+// read.
+std::string modelopt_config_json(const QuantConfig& config) {
+  return Json({{"ignore", modelopt_excluded(config)},
+               {"quant_algo", "W4A16_AWQ"},
+               {"group_size", config.group_size},
+               {"producer", producer()},
+               {"quant_method", "modelopt"}})
+      .dump(2);
+}
+
+std::string hf_quant_config_json(const QuantConfig& config) {
+  const Json quantization = {{"quant_algo", "W4A16_AWQ"},       {"kv_cache_quant_algo", nullptr},
+                             {"group_size", config.group_size}, {"has_zero_point", false},
+                             {"pre_quant_scale", true},         {"exclude_modules", modelopt_excluded(config)}};
+  return Json({{"producer", producer()}, {"quantization", quantization}}).dump(4) + "\n";
 }
 
 }  // namespace awq::format

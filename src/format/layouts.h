@@ -4,10 +4,12 @@
 
 namespace awq::format {
 
-extern const LayoutRow kGemmRow, kGemvRow, kGemvFastRow, kCompressedTensorsRow, kCompressedTensorsSymRow;
+extern const LayoutRow kGemmRow, kGemvRow, kGemvFastRow, kCompressedTensorsRow, kCompressedTensorsSymRow, kModeloptRow;
 
 // quantization_config in the words of each family (config_json.cc).
 std::string autoawq_config_json(const QuantConfig&);
 std::string compressed_tensors_config_json(const QuantConfig&);
+std::string modelopt_config_json(const QuantConfig&);
+std::string hf_quant_config_json(const QuantConfig&);  // Model Optimizer's file beside config.json
 
 }  // namespace awq::format

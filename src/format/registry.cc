@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <iterator>
 
 #include "awq/error.h"
 #include "core/checked.h"
@@ -10,8 +11,8 @@
 namespace awq::format {
 
 std::span<const LayoutRow> layouts() {
-  static const LayoutRow rows[] = {kGemmRow, kGemvRow, kGemvFastRow, kCompressedTensorsRow,
-                                   kCompressedTensorsSymRow};  // in the order of enum class Layout
+  static const LayoutRow rows[] = {kGemmRow,    kGemvRow, kGemvFastRow, kCompressedTensorsRow, kCompressedTensorsSymRow,
+                                   kModeloptRow};  // in the order of enum class Layout
   return rows;
 }
 
@@ -32,6 +33,25 @@ std::string layout_names() {
   std::string names;
   for (const LayoutRow& row : layouts()) names += (names.empty() ? "" : ", ") + std::string(row.name);
   return names;
+}
+
+std::vector<EncodedTensor> plan_module(const LayoutRow& row, std::string_view module, int64_t n, int64_t k, int group) {
+  std::vector<EncodedTensor> tensors = row.plan(n, k, group);
+  if (row.extras == nullptr) return tensors;
+  for (EncodedTensor& extra : row.extras(module, k)) {
+    extra.bytes.clear();
+    tensors.push_back(std::move(extra));
+  }
+  return tensors;
+}
+
+std::vector<EncodedTensor> encode_module(const LayoutRow& row, std::string_view module, const QuantizedLinear& w) {
+  std::vector<EncodedTensor> tensors = row.encode(w);
+  if (row.extras == nullptr) return tensors;
+  const auto bias = tensors.begin() + std::ssize(row.plan(w.n, w.k, w.group));
+  std::vector<EncodedTensor> extras = row.extras(module, w.k);
+  tensors.insert(bias, std::make_move_iterator(extras.begin()), std::make_move_iterator(extras.end()));
+  return tensors;
 }
 
 std::string quantization_config_json(const QuantConfig& config) { return layout(config.version).config_json(config); }

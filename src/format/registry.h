@@ -41,6 +41,7 @@ struct LayoutRow {
   std::string_view codes;         // suffix of the first planned tensor, the one that every packed linear has
   std::string_view caution = "";  // what whoever writes it should know, or ""
   bool zero_points = true;        // false: only linears whose zero points are all 8
+  bool whole_rows = true;         // false: quantization_config cannot say group_size -1
   Layout symmetric;               // the row that a symmetric quantization is written as: mostly this one
   // n and k from the shape of the codes.
   LinearSize (*size)(int64_t rows, int64_t cols);
@@ -55,7 +56,15 @@ struct LayoutRow {
   // 0.
   QuantizedLinear (*decode)(const TensorSource&, int64_t n, int64_t k, int group);
   std::string (*config_json)(const QuantConfig&);  // quantization_config
+  // Tensors, with data, that a module of that name has besides, whatever its weights are.
+  std::vector<EncodedTensor> (*extras)(std::string_view module, int64_t k) = nullptr;
+  std::string_view side_file = "";  // a file beside config.json that its loaders read, or ""
+  std::string (*side_file_text)(const QuantConfig&) = nullptr;
 };
+
+// The tensors of one module: those of the plan, then the extras; without and with data, then with "bias" last.
+std::vector<EncodedTensor> plan_module(const LayoutRow&, std::string_view module, int64_t n, int64_t k, int group);
+std::vector<EncodedTensor> encode_module(const LayoutRow&, std::string_view module, const QuantizedLinear&);
 
 std::span<const LayoutRow> layouts();
 const LayoutRow& layout(Layout);

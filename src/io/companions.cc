@@ -20,6 +20,7 @@ constexpr std::string_view kWeightSuffixes[] = {".safetensors", ".safetensors.in
 
 bool is_companion(const std::string& name) {
   if (name.starts_with('.') || name == "config.json" || name == "awq_report.json") return false;
+  if (name == "hf_quant_config.json") return false;  // of the layout that the input is in
   return std::none_of(std::begin(kWeightSuffixes), std::end(kWeightSuffixes),
                       [&](std::string_view suffix) { return name.ends_with(suffix); });
 }

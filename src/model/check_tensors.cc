@@ -15,8 +15,12 @@ namespace {
 constexpr size_t kListed = 8;
 constexpr std::string_view kWeight = ".weight";
 
-// AWQ's layouts have the first, compressed-tensors the second.
+// AWQ's layouts have the first, compressed-tensors the second; Model Optimizer packs into a weight of bytes.
 constexpr std::string_view kPackedSuffixes[] = {".qweight", ".weight_packed"};
+
+bool is_bytes(const io::Checkpoint& checkpoint, const std::string& tensor) {
+  return checkpoint.has(tensor) && checkpoint.info(tensor).known && checkpoint.info(tensor).dtype == Dtype::kU8;
+}
 
 class Checker {
  public:
@@ -52,7 +56,8 @@ class Checker {
 }  // namespace
 
 bool is_packed(const io::Checkpoint& checkpoint, const std::string& module) {
-  return std::any_of(std::begin(kPackedSuffixes), std::end(kPackedSuffixes),
+  return is_bytes(checkpoint, module + std::string(kWeight)) ||
+         std::any_of(std::begin(kPackedSuffixes), std::end(kPackedSuffixes),
                      [&](std::string_view suffix) { return checkpoint.has(module + std::string(suffix)); });
 }
 

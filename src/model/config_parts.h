@@ -15,4 +15,7 @@ std::optional<QuantConfig> parse_quantization(const Fields& config);
 // quantization_config of compressed-tensors (config_compressed.cc).
 void parse_compressed_tensors(const Fields& quantization, QuantConfig& out);
 
+// quantization_config of Model Optimizer (config_modelopt.cc).
+void parse_modelopt(const Fields& quantization, QuantConfig& out);
+
 }  // namespace awq::model

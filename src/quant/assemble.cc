@@ -96,6 +96,8 @@ void assemble(const io::Checkpoint& checkpoint, const model::ModelConfig& config
   if (shards.size() > 1) io::write_file(folder / "model.safetensors.index.json", io::index_json(shards));
   io::copy_companions(checkpoint.folder(), folder);
   io::write_file(folder / kReportFile, report_json(report, settings));
+  if (const format::LayoutRow& layout = format::layout(options.config.version); !layout.side_file.empty())
+    io::write_file(folder / layout.side_file, layout.side_file_text(options.config));
   io::write_file(folder / "config.json", edited_config(checkpoint, config, options.config));
 }
 

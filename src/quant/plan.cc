@@ -33,6 +33,8 @@ void check_options(const QuantizeOptions& o) {
   const format::LayoutRow& layout = format::layout(o.config.version);
   require(layout.zero_points || !o.config.zero_point,
           fmt::format("layout {} holds no zero points: add --sym, or choose a layout that does", layout.name));
+  require(layout.whole_rows || o.config.group_size != -1,
+          fmt::format("layout {} cannot say one group a row: choose a group size", layout.name));
   require(o.samples >= 1 && o.samples <= 1 << 20, fmt::format("samples = {} is not in 1 .. 1048576", o.samples));
   require(o.seqlen >= 8 && o.seqlen <= 1 << 17, fmt::format("seqlen = {} is not in 8 .. 131072", o.seqlen));
   require(o.keep_fp16 == 0 || (o.keep_fp16 >= 0.001 && o.keep_fp16 <= 0.03),
@@ -126,7 +128,7 @@ Plan make_plan(const io::Checkpoint& checkpoint, const model::ModelConfig& sourc
     const int group = o.config.group_size == -1 ? static_cast<int>(k) : o.config.group_size;
     if (const std::string why = layout.refusal(n, k, group); !why.empty())
       throw Error(ErrorKind::kBadInput, fmt::format("{} does not fit the layout {}: {}", module, layout.name, why));
-    for (const format::EncodedTensor& t : layout.plan(n, k, group)) {
+    for (const format::EncodedTensor& t : format::plan_module(layout, module, n, k, group)) {
       plan.tensors.push_back({module + "." + t.suffix, t.dtype, t.shape});
       packed_bits += plan.tensors.back().bytes() * 8;
     }

@@ -152,7 +152,7 @@ void WorkFolder::store(int64_t layer, const BlockResult& block, const format::La
 }
 
 void WorkFolder::store_linear(const std::string& module, const BlockLinear& linear, const format::LayoutRow& layout) {
-  for (const format::EncodedTensor& t : layout.encode(linear.packed))  // the bias among them
+  for (const format::EncodedTensor& t : format::encode_module(layout, module, linear.packed))  // the bias among them
     shards_->write(module + "." + t.suffix, t.bytes);
   if (linear.salient.empty()) return;
   const auto specs = format::salient_specs(module, std::ssize(linear.salient.index), linear.packed.n);

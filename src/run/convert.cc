@@ -43,6 +43,8 @@ Modules packed_modules(const io::Checkpoint& checkpoint, const model::ModelConfi
 }
 
 void refuse_what_does_not_fit(const Modules& modules, const QuantConfig& quant, const format::LayoutRow& to) {
+  if (quant.group_size == -1 && !to.whole_rows)
+    bad(fmt::format("{} cannot say that a group is a whole row (group_size -1)", to.name));
   for (const auto& [module, size] : modules)
     if (const std::string why = to.refusal(size.n, size.k, format::resolved_group(quant, size.k)); !why.empty())
       bad(fmt::format("{} cannot be written as {}: {}", io::printable(module), to.name, why));
@@ -85,13 +87,14 @@ class Conversion {
   void refuse_input() const;
   void plan();
   void plan_module(const std::string& module, const Size&);
-  bool is_packed_part(std::string_view suffix) const;
+  bool is_packed_part(const std::string& module, const Size&, std::string_view suffix) const;
   void write_shards(const fs::path& folder);
   std::span<const std::byte> bytes_of(const OutputTensor&);
   void begin(const OutputTensor&);
   std::string edited_config() const;
   std::string quantization() const;
   std::vector<std::string> skipped_modules() const;
+  QuantConfig new_quant() const;
 
   const io::Checkpoint& checkpoint_;
   const model::ModelConfig config_;
@@ -114,10 +117,8 @@ void Conversion::refuse_input() const {
                 fmt::format("{} is in layout {} already: there is nothing to convert", folder, to_.name));
 }
 
-// Every suffix that the input's layout uses; any size shows them.
-bool Conversion::is_packed_part(std::string_view suffix) const {
-  constexpr int kAnySize = 128;
-  const auto parts = from_.plan(kAnySize, kAnySize, kAnySize);
+bool Conversion::is_packed_part(const std::string& module, const Size& size, std::string_view suffix) const {
+  const auto parts = format::plan_module(from_, module, size.n, size.k, format::resolved_group(config_.quant, size.k));
   return std::any_of(parts.begin(), parts.end(), [&](const auto& part) { return part.suffix == suffix; });
 }
 
@@ -127,9 +128,10 @@ void Conversion::plan() {
   for (const std::string& name : checkpoint_.names_in_file_order()) {
     const size_t dot = std::min(name.rfind('.'), name.size());
     const std::string module = name.substr(0, dot), suffix = dot < name.size() ? name.substr(dot + 1) : "";
-    if (const auto found = modules_.find(module); found != modules_.end() && is_packed_part(suffix)) {
+    const auto found = modules_.find(module);
+    if (found != modules_.end() && is_packed_part(module, found->second, suffix)) {
       if (!std::exchange(planned[module], true)) plan_module(module, found->second);
-    } else if (suffix == from_.codes) {
+    } else if (suffix == from_.codes && model::is_packed(checkpoint_, module)) {
       bad(fmt::format("{} is packed, but it is not a linear of a decoder block, the only ones whose size is known",
                       io::printable(module)));
     } else {
@@ -145,7 +147,8 @@ void Conversion::plan() {
 
 void Conversion::plan_module(const std::string& module, const Size& size) {
   size_t part = 0;
-  for (const format::EncodedTensor& t : to_.plan(size.n, size.k, format::resolved_group(config_.quant, size.k)))
+  const int group = format::resolved_group(config_.quant, size.k);
+  for (const format::EncodedTensor& t : format::plan_module(to_, module, size.n, size.k, group))
     tensors_.push_back({{.name = module + "." + t.suffix, .dtype = t.dtype, .shape = t.shape}, module, part++});
 }
 
@@ -159,7 +162,8 @@ std::span<const std::byte> Conversion::bytes_of(const OutputTensor& t) {
     const Size& size = modules_.at(t.module);
     format::QuantizedLinear linear = format::read_linear(checkpoint_, config_, t.module, size.n, size.k);
     linear.bias.clear();  // copied as the tensor it is, in its own dtype
-    encoded_ = with_context([&] { return "repacking " + io::printable(t.module); }, [&] { return to_.encode(linear); });
+    encoded_ = with_context([&] { return "repacking " + io::printable(t.module); },
+                            [&] { return format::encode_module(to_, t.module, linear); });
     encoded_module_ = t.module;
   }
   return encoded_[t.part].bytes;
@@ -208,10 +212,14 @@ std::string Conversion::quantization() const {
   if (from_.method == "awq" && to_.method == "awq")
     return io::with_member(io::member_text(checkpoint_.config_text(), "quantization_config"), "version",
                            fmt::format("\"{}\"", to_.name));
+  return format::quantization_config_json(new_quant());
+}
+
+QuantConfig Conversion::new_quant() const {
   QuantConfig quant = config_.quant;
   quant.version = to_.layout;
   quant.modules_to_not_convert = skipped_modules();
-  return format::quantization_config_json(quant);
+  return quant;
 }
 
 std::string Conversion::edited_config() const {
@@ -223,6 +231,7 @@ void Conversion::write(const fs::path& folder) {
   io::copy_companions(checkpoint_.folder(), folder);
   for (const char* name : kOwnFiles)
     if (fs::exists(checkpoint_.folder() / name)) io::copy_file(checkpoint_.folder() / name, folder / name);
+  if (!to_.side_file.empty()) io::write_file(folder / to_.side_file, to_.side_file_text(new_quant()));
   io::write_file(folder / "config.json", edited_config());
 }
 

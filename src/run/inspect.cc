@@ -127,18 +127,24 @@ void check_shapes(const format::LayoutRow& row, const ModuleInfo& module, const 
 
 // The tensor that holds the codes, whichever layout config.json announces; nullptr for a module that is not packed.
 const io::TensorInfo* codes_of(const Tensors& tensors) {
-  for (const format::LayoutRow& row : format::layouts())
-    if (const auto found = tensors.find(std::string(row.codes)); found != tensors.end()) return found->second;
+  constexpr int kAnySize = 128;
+  for (const format::LayoutRow& row : format::layouts()) {
+    const auto found = tensors.find(std::string(row.codes));
+    if (found != tensors.end() && found->second->known &&
+        found->second->dtype == row.plan(kAnySize, kAnySize, kAnySize)[0].dtype)
+      return found->second;
+  }
   return nullptr;
 }
 
 void describe_quantized(const Tensors& tensors, const io::TensorInfo& codes, CheckpointInfo& info, ModuleInfo& module) {
   const format::LayoutRow* row = format::find_layout(info.layout);
   const std::vector<int64_t>& shape = codes.shape;
-  if (row == nullptr || !codes.name.ends_with(row->codes) || shape.size() != 2) {
+  const std::string suffix = codes.name.substr(codes.name.rfind('.') + 1);
+  if (row == nullptr || suffix != row->codes || shape.size() != 2) {
     throw Error(ErrorKind::kBadInput,
                 fmt::format("{}: cannot read layout '{}' with {} of {} dimensions; known: {}", module.name, info.layout,
-                            codes.name.substr(codes.name.rfind('.') + 1), shape.size(), format::layout_names()));
+                            suffix, shape.size(), format::layout_names()));
   }
   module.quantized = true;
   module.format = row->name;

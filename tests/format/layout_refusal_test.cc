@@ -46,9 +46,9 @@ TEST_P(EveryLayoutRefuses, AMissingTensorByName) {
 TEST_P(EveryLayoutRefuses, WrongDtypeShapeOrSizeByName) {
   for (EncodedTensor& t : tensors_) {
     const EncodedTensor good = t;
-    t.dtype = Dtype::kF32;
+    t.dtype = Dtype::kF64;
     EXPECT_THAT(decode(),
-                AllOf(HasSubstr(t.suffix + " has dtype F32"), HasSubstr(std::string(dtype_name(good.dtype)))));
+                AllOf(HasSubstr(t.suffix + " has dtype F64"), HasSubstr(std::string(dtype_name(good.dtype)))));
     t = good;
     t.shape.back() += 8;
     EXPECT_THAT(decode(), AllOf(HasSubstr(t.suffix), HasSubstr("shape")));
@@ -78,7 +78,10 @@ TEST_P(EveryLayoutRefuses, NaNAndInfinity) {
     for (EncodedTensor& t : tensors_) {
       if (t.suffix != "scales" && t.suffix != "weight_scale" && t.suffix != "bias") continue;
       const EncodedTensor good = t;
-      std::memcpy(t.bytes.data(), &poison, sizeof poison);
+      if (const float wide = f16_to_f32(poison); t.dtype == Dtype::kF32)
+        std::memcpy(t.bytes.data(), &wide, sizeof wide);
+      else
+        std::memcpy(t.bytes.data(), &poison, sizeof poison);
       EXPECT_THAT(decode(), AllOf(HasSubstr(t.suffix + " holds"), HasSubstr("output feature 0"))) << poison;
       t = good;
     }
@@ -116,7 +119,7 @@ TEST(LayoutRegistry, UnknownNamesAreNotFound) {
   EXPECT_EQ(find_layout("exllama"), nullptr);
   EXPECT_EQ(find_layout(""), nullptr);
   EXPECT_EQ(find_layout("gem"), nullptr);
-  EXPECT_EQ(layout_names(), "gemm, gemv, gemv_fast, compressed-tensors, compressed-tensors-sym");
+  EXPECT_EQ(layout_names(), "gemm, gemv, gemv_fast, compressed-tensors, compressed-tensors-sym, modelopt");
 }
 
 TEST(QuantizationConfigJson, HasAutoAwqsKeysOnly) {

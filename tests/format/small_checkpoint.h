@@ -84,7 +84,7 @@ struct SmallCheckpoint {
     };
     floats("model.embed_tokens.weight", {32, 128});
     for (const auto& [module, linear] : linears) {
-      std::vector<EncodedTensor> tensors = layout(quant.version).encode(linear);
+      std::vector<EncodedTensor> tensors = encode_module(layout(quant.version), module, linear);
       damage(module, tensors);
       for (EncodedTensor& t : tensors) add(module + "." + t.suffix, t.dtype, t.shape, std::move(t.bytes));
     }
@@ -101,6 +101,8 @@ struct SmallCheckpoint {
       writer.commit();
     }
     if (shards.size() > 1) io::write_file(folder / "model.safetensors.index.json", io::index_json(shards));
+    if (const LayoutRow& row = layout(quant.version); !row.side_file.empty())
+      io::write_file(folder / row.side_file, row.side_file_text(quant));
     io::write_file(folder / "config.json",
                    io::with_member(kSmallConfig, "quantization_config", quantization_config_json(quant)));
   }

@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-from layouts import LAYOUTS
+from layouts import LAYOUTS, SYMMETRIC
 from safetensors.numpy import load_file
 
 
@@ -19,7 +19,7 @@ def awq_layouts(awq, demo, root, group, symmetric):
         *(["--sym"] if symmetric else []))
     folders = {"gemm": first}
     for layout in LAYOUTS:
-        if layout == "gemm" or (layout == "compressed-tensors-sym" and not symmetric):
+        if layout == "gemm" or (layout in SYMMETRIC and (not symmetric or group == -1)):
             continue
         folders[layout] = first.with_name(f"{layout}-{group}-{symmetric}")
         run(awq, "convert", first, folders[layout], "--to", layout, "-q")
@@ -38,7 +38,8 @@ def tensors_of(folder):
 def linears_of(tensors, layout):
     """{module: {suffix: tensor}} of the packed linears."""
     codes = "." + LAYOUTS[layout][2]
-    modules = [name.removesuffix(codes) for name in tensors if name.endswith(codes)]
+    modules = [name.removesuffix(codes) for name, t in tensors.items()
+               if name.endswith(codes) and np.issubdtype(t.dtype, np.integer)]
     return {m: {name.removeprefix(m + "."): t for name, t in tensors.items() if name.startswith(m + ".")} for m in modules}
 
 

@@ -100,9 +100,22 @@ def unpack_symmetric(t, n, k, group):
     return codes(t["weight_packed"], NATURAL), t["weight_scale"], np.full((n, k // group), 8, np.uint8)
 
 
+def pack_modelopt(q, scales, zeros, group):
+    assert (zeros == 8).all()
+    signed = (q.astype(np.int8) - 8).view(np.uint8) & 15
+    return {"weight": signed[0::2] | signed[1::2] << 4, "weight_scale": scales.astype(np.float32)}
+
+
+def unpack_modelopt(t, n, k, group):
+    nibbles = np.stack([t["weight"] & 15, t["weight"] >> 4], axis=1).reshape(n, k)
+    return nibbles ^ 8, t["weight_scale"].astype(np.float16), np.full((n, k // group), 8, np.uint8)
+
+
 # By name: pack, unpack, suffix of the codes.
 LAYOUTS = {"gemm": (pack_gemm, unpack_gemm, "qweight"),
            "gemv": (pack_gemv, unpack_gemv, "qweight"),
            "gemv_fast": (pack_gemv_fast, unpack_gemv_fast, "qweight"),
            "compressed-tensors": (pack_compressed_tensors, unpack_compressed_tensors, "weight_packed"),
-           "compressed-tensors-sym": (pack_symmetric, unpack_symmetric, "weight_packed")}
+           "compressed-tensors-sym": (pack_symmetric, unpack_symmetric, "weight_packed"),
+           "modelopt": (pack_modelopt, unpack_modelopt, "weight")}
+SYMMETRIC = {"compressed-tensors-sym", "modelopt"}

@@ -34,6 +34,8 @@ def check_linear(layout, tensors, want, group):
     pack, unpack, _ = LAYOUTS[layout]
     n, k = want.shape
     group = k if group == -1 else group
+    tensors = dict(tensors)
+    assert (tensors.pop("pre_quant_scale", np.ones(1)) == 1).all(), "inputs are scaled"  # modelopt's o_proj, down_proj
     q, scales, zeros = unpack(tensors, n, k, group)
     got = (q.astype(np.float32) - np.repeat(zeros, group, axis=1)) * np.repeat(scales, group, axis=1).astype(np.float32)
     assert np.array_equal(got, want), f"{np.sum(got != want)} weights differ"

@@ -40,17 +40,25 @@ def check_compressed_tensors(quantization, group):
     assert scheme["weights"]["group_size"] == group and scheme["weights"]["num_bits"] == 4
 
 
+def check_modelopt(quantization, group):
+    assert quantization["quant_algo"] == "W4A16_AWQ" and quantization["group_size"] == group
+
+
 def check(folder, layout, group):
     config = AutoConfig.from_pretrained(folder)
     ours = config_of(folder)
     assert type(config).__name__ == "LlamaConfig" and config.intermediate_size == ours["intermediate_size"]
     assert config.quantization_config == ours["quantization_config"], config.quantization_config
-    if layout.startswith("compressed-tensors"):
-        check_compressed_tensors(ours["quantization_config"], group)
+    quantization = ours["quantization_config"]
+    if quantization["quant_method"] == "awq":
+        check_awq(quantization, layout, group)
     else:
-        check_awq(ours["quantization_config"], layout, group)
+        OTHERS[quantization["quant_method"]](quantization, group)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert tokenizer.decode(tokenizer("The river rose.", add_special_tokens=False)["input_ids"]) == "The river rose."
+
+
+OTHERS = {"compressed-tensors": check_compressed_tensors, "modelopt": check_modelopt}
 
 
 def main():

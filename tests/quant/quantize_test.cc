@@ -254,6 +254,23 @@ TEST_F(Quantize, SymmetricCompressedTensorsHaveNoZeroPoints) {
   EXPECT_EQ(config["quantization_config"]["config_groups"]["group_0"]["weights"]["symmetric"], true);
 }
 
+TEST_F(Quantize, ModeloptComesWithItsFile) {
+  QuantizeOptions o = options("out");
+  o.search = Search::kNone;
+  o.config.version = Layout::kModelopt;
+  expect_error(o, ErrorKind::kUsage, "modelopt holds no zero points: add --sym");
+  o.config.zero_point = false;
+  o.config.group_size = -1;
+  expect_error(o, ErrorKind::kUsage, "modelopt cannot say one group a row");
+  o.config.group_size = 64;
+  o.config.modules_to_not_convert = {"layers.0.mlp"};
+  quantize(o);
+  const auto file = nlohmann::json::parse(slurp(o.out / "hf_quant_config.json"));
+  EXPECT_EQ(file["quantization"]["group_size"], 64);
+  EXPECT_EQ(file["quantization"]["exclude_modules"].back(), "*layers.0.mlp*");
+  EXPECT_EQ(Model::load(o.out.string(), {}).logits(std::vector<int32_t>{1, 2, 3}).size(), 3u * 4096);
+}
+
 // Qwen2's q, k and v have a bias: packed linears keep it, scaled with what is folded into them.
 TEST_F(Quantize, BiasesOfPackedLinearsAreWrittenOnce) {
   const io::Checkpoint demo(kDemo);

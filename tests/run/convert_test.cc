@@ -178,12 +178,41 @@ TEST_F(Convert, SymmetricWeightsGoToEveryLayoutAndBack) {
   SmallCheckpoint small;
   small.store_as(format::layout(Layout::kCompressedTensorsSym));
   const fs::path in = write(small);
-  for (const Layout layout : {Layout::kGemm, Layout::kGemv, Layout::kGemvFast, Layout::kCompressedTensors}) {
+  for (const Layout layout :
+       {Layout::kGemm, Layout::kGemv, Layout::kGemvFast, Layout::kCompressedTensors, Layout::kModelopt}) {
     const fs::path there = folder_ / format::layout(layout).name, back = there.string() + "-back";
     EXPECT_EQ(convert(to(layout, in, there)).from, Layout::kCompressedTensorsSym);
     convert(to(Layout::kCompressedTensorsSym, there, back));
     EXPECT_TRUE(contents(in) == contents(back)) << format::layout(layout).name;
   }
+}
+
+TEST_F(Convert, TheFileBesideConfigComesAndGoesWithItsLayout) {
+  SmallCheckpoint small;
+  small.store_as(format::layout(Layout::kModelopt));
+  const fs::path in = write(small), out = folder_ / "out", back = folder_ / "back";
+  ASSERT_TRUE(fs::exists(in / "hf_quant_config.json"));
+  EXPECT_TRUE(io::Checkpoint(in).has("model.layers.1.mlp.down_proj.pre_quant_scale"));
+  convert(to(Layout::kGemm, in, out));
+  EXPECT_FALSE(fs::exists(out / "hf_quant_config.json"));
+  EXPECT_FALSE(io::Checkpoint(out).has("model.layers.1.mlp.down_proj.pre_quant_scale"));
+  convert(to(Layout::kModelopt, out, back));
+  EXPECT_TRUE(contents(in) == contents(back));
+}
+
+TEST_F(Convert, GroupsOfAWholeRowDoNotFitEveryConfig) {
+  SmallCheckpoint small;
+  small.quant.group_size = -1;
+  unsigned seed = 1;
+  for (auto& [module, linear] : small.linears) {
+    linear = format::random_linear(linear.n, linear.k, static_cast<int>(linear.k), !linear.bias.empty(), seed++);
+    linear.zeros.assign(linear.zeros.size(), 8);
+  }
+  const fs::path in = write(small);
+  EXPECT_THAT(refused(to(Layout::kModelopt, in, folder_ / "out"), ErrorKind::kBadInput),
+              HasSubstr("modelopt cannot say that a group is a whole row"));
+  convert(to(Layout::kCompressedTensors, in, folder_ / "out"));
+  EXPECT_THAT(format::get_file(folder_ / "out/config.json"), HasSubstr("\"strategy\": \"channel\""));
 }
 
 TEST_F(Convert, ZeroPointsDoNotFitASymmetricLayout) {
