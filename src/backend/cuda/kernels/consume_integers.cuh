@@ -4,62 +4,102 @@
 //
 // A masked nibble is a subnormal half (fragments.cuh: Raw), five instructions for eight weights, so a word costs half
 // of what it does in consume_scaled.cuh; in return every sum takes two multiply-adds a group. At 8 and 16 tokens wgmma
-// is bound by the latency of its chain on one set of sums (about 45 cycles a step of 16 k, whatever its width),
-// mma.m16n8k16 is not. Measured on one H200, 28672 x 4096: m = 8 17.5 us against 24.5, m = 16 22.3 against 24.5; from
-// 32 tokens wgmma wins.
+// takes about 45 cycles a step of 16 k, whatever its width; mma.m16n8k16 takes 6.3. Measured on one H200, 28672 x 4096:
+// m = 8 17.5 us against 24.5, m = 16 19.7 against 24.5, m = 32 28.0 against 26.8.
+//
+// Cycles a scheduler and 16 rows x 128 k, two warps, from shared memory: 8 tokens 137 (50 of them the products), 16
+// tokens 178 (100), 32 tokens 297 (200); most of the rest is masking, two cycles an instruction. Memory gives 240 to
+// 250.
 #pragma once
-#include "backend/cuda/kernels/pipeline_sm90a.cuh"
+#include "backend/cuda/kernels/split_tiles.cuh"
 
 namespace awq::backend::cuda {
 
-// Sums of x over 64 k, for both halves of a stage: [2][token] floats at `to`. The tensor cores do it, with a matrix of
-// ones; one warp, all lanes.
+// Sums of x over the 64 k at `x`: [token] floats at `to`. The tensor cores do it, with a matrix of ones; one warp, all
+// lanes. All loads come first and the chains of products run side by side: one token tile after the other, this warp
+// was slower than those that multiply (340 cycles for 8 tokens and 128 k).
 template <int kTokens>
 __device__ __forceinline__ void sum_x(uint32_t x, uint32_t to) {
+  constexpr int kColumns = kTokens / 8;
   const int lane = threadIdx.x % 32;
   const uint32_t ones[4] = {0x3c003c00, 0x3c003c00, 0x3c003c00, 0x3c003c00};
+  uint32_t b[2][kColumns][4];
 #pragma unroll
-  for (int half = 0; half < 2; ++half)
+  for (int pair = 0; pair < 2; ++pair)
 #pragma unroll
-    for (int tile = 0; tile < kTokens / 8; ++tile) {
-      const uint32_t row = x + (half * kTokens + tile * 8 + lane % 8) * 128;
-      float d[4] = {0.f, 0.f, 0.f, 0.f};
+    for (int j = 0; j < kColumns; ++j)  // 16-byte pieces of a row lie at their index xor the row's
+      ldmatrix4(b[pair][j], x + (j * 8 + lane % 8) * 128 + ((pair * 4 + lane / 8) ^ (lane % 8)) * 16);
+  float d[kColumns][4] = {};
 #pragma unroll
-      for (int pair = 0; pair < 2; ++pair) {  // 16-byte pieces of a row lie at their index xor the row's
-        uint32_t b[4];
-        ldmatrix4(b, row + ((pair * 4 + lane / 8) ^ (lane % 8)) * 16);
-        mma<__half>(d, ones, b[0], b[1]);
-        mma<__half>(d, ones, b[2], b[3]);
+  for (int step = 0; step < 4; ++step)
+#pragma unroll
+    for (int j = 0; j < kColumns; ++j)
+      mma<__half>(d[j], ones, b[step / 2][j][step % 2 * 2], b[step / 2][j][step % 2 * 2 + 1]);
+  if (lane < 4)
+#pragma unroll
+    for (int j = 0; j < kColumns; ++j)
+      asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to + (j * 8 + 2 * lane) * 4), "f"(d[j][0]), "f"(d[j][1])
+                   : "memory");
+}
+
+// total (all row blocks, this warpgroup's stages) -> mine (its own row blocks, all stages), through shared memory at
+// `buffer`: [warpgroup that receives][block][4 sums][thread] of 16 bytes.
+template <class Shape, int kValues>
+__device__ __forceinline__ void exchange_sums(uint32_t buffer, int group,
+                                              const float (&total)[Shape::kRowBlocks][kValues],
+                                              float (&mine)[Shape::kBlocks][kValues]) {
+  constexpr int kVectors = kValues / 4, kStep = 128 * 16, kPart = Shape::kBlocks * kVectors * kStep;
+  const uint32_t at = buffer + threadIdx.x % 128 * 16, to = at + (1 - group) * kPart, from = at + group * kPart;
+  consumers_sync(Shape::kConsumerThreads);  // the work before has been read
+#pragma unroll
+  for (int b = 0; b < Shape::kBlocks; ++b)
+#pragma unroll
+    for (int v = 0; v < kVectors; ++v) {
+      float give[4];
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        const float low = total[b][4 * v + e], high = total[Shape::kBlocks + b][4 * v + e];
+        give[e] = group == 0 ? high : low, mine[b][4 * v + e] = group == 0 ? low : high;
       }
-      if (lane < 4)
-        asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to + (half * kTokens + tile * 8 + 2 * lane) * 4),
-                     "f"(d[0]), "f"(d[1])
-                     : "memory");
+      store_shared16(to + (b * kVectors + v) * kStep, give);
+    }
+  consumers_sync(Shape::kConsumerThreads);
+#pragma unroll
+  for (int b = 0; b < Shape::kBlocks; ++b)
+#pragma unroll
+    for (int v = 0; v < kVectors; ++v) {
+      uint32_t r[4];
+      load_shared16(r, from + (b * kVectors + v) * kStep);
+#pragma unroll
+      for (int e = 0; e < 4; ++e) mine[b][4 * v + e] += __uint_as_float(r[e]);
     }
 }
 
-// A consumer warp has 16 rows of each of its kBlocks row blocks.
+// The two warpgroups take alternate stages, so that one multiplies while the other waits for its words, for its sums of
+// x or for the end of its chain; a warp has 16 rows of every row block of the tile. At the end of a work they exchange
+// sums and each finishes its own row blocks.
 template <class T, class Shape>
-__device__ __forceinline__ void consume_integers(const PipelineParams& p, const Epilogue<T>& epilogue, uint32_t full,
-                                                 uint32_t ring) {
-  constexpr int kTokens = Shape::kTokens, kBlocks = Shape::kBlocks, kGroups = Shape::kGroups, kColumns = kTokens / 8;
-  const uint32_t empty = full + 128, summed = full + 256;
+__device__ __forceinline__ void consume_integers(const PipelineParams& p, const Epilogue<T>& epilogue,
+                                                 const Memory& memory) {
+  constexpr int kTokens = Shape::kTokens, kBlocks = Shape::kRowBlocks, kGroups = Shape::kGroups, kColumns = kTokens / 8;
   const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
-  const uint32_t word_at = Shape::kXBytes + warp / 4 * kBlocks * 4096 + warp % 4 * 512 + lane * 16;
-  const uint32_t meta = warp / 4 * kBlocks * kGroups * 4 + warp % 4;
-  const uint32_t scale_at = Shape::kScales + meta * 32 + lane / 4 * 4, zero_at = Shape::kZeros + meta * 8 + lane / 4;
-  const uint32_t sums_at = full + Shape::kXSums + lane % 4 * 8;
+  const int group = warp / 4;
+  const uint32_t word_at = Shape::kXBytes + warp % 4 * 512 + lane * 16;
+  const uint32_t scale_at = Shape::kScales + warp % 4 * 32 + lane / 4 * 4,
+                 zero_at = Shape::kZeros + warp % 4 * 8 + lane / 4;
+  const uint32_t sums_at = memory.full + Shape::kXSums + lane % 4 * 8;
   uint32_t x_at[2];  // 16-byte pieces of a row of x lie at their index xor the row's
 #pragma unroll
   for (int pair = 0; pair < 2; ++pair) x_at[pair] = lane % 8 * 128 + ((pair * 4 + lane / 8) ^ (lane % 8)) * 16;
-  RingPosition at{0, 0};
+  RingPosition at{group, 0};
+  int next = group;  // this warpgroup's next stage, counted from the work's first
   Work work{};
   for (int w = 0; work.next(p, w); ++w) {
     float total[kBlocks][kTokens / 2] = {};
-    for (int i = 0; i < work.count; ++i) {
-      const uint32_t stage = ring + at.slot * Shape::kStage;
+    for (; next < work.count; next += 2) {
+      const uint32_t stage = memory.ring + at.slot * Shape::kStage;
       float part[kBlocks][kColumns][4];
-      barrier_wait(full + 8 * at.slot, at.parity);
+      barrier_wait(memory.full + 8 * at.slot, at.parity);
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         uint32_t words[kBlocks][4];
@@ -89,7 +129,7 @@ __device__ __forceinline__ void consume_integers(const PipelineParams& p, const 
         }
         if (half == 0 && kGroups == 1) continue;
         const int g = kGroups == 2 ? half : 0;
-        if (half == 0 || kGroups == 1) barrier_wait(summed + 8 * at.slot, at.parity);
+        if (half == 0 || kGroups == 1) barrier_wait(memory.summed() + 8 * at.slot, at.parity);
         float2 xs[kColumns];
 #pragma unroll
         for (int j = 0; j < kColumns; ++j) {
@@ -117,10 +157,13 @@ __device__ __forceinline__ void consume_integers(const PipelineParams& p, const 
         }
       }
       __syncwarp();
-      if (lane == 0) barrier_arrive(empty + 8 * at.slot);
-      at.advance(p.stages);
+      if (lane == 0) barrier_arrive(memory.empty() + 8 * at.slot);
+      at.advance(p.stages), at.advance(p.stages);
     }
-    finish_work<Shape>(p, epilogue, work, ring, total, warp);
+    next -= work.count;
+    float mine[Shape::kBlocks][kTokens / 2];
+    exchange_sums<Shape>(memory.full + Shape::exchange_at(p.stages), group, total, mine);
+    finish_work<Shape>(p, epilogue, work, memory, mine, warp);
   }
 }
 

@@ -9,7 +9,7 @@
 // = 47. x is read from L2 by every row block: 256 rows x 128 tokens move 24 KB a stage of 64 k where 128 x 256
 // moves 36.
 #pragma once
-#include "backend/cuda/kernels/pipeline_sm90a.cuh"
+#include "backend/cuda/kernels/split_tiles.cuh"
 
 namespace awq::backend::cuda {
 
@@ -24,10 +24,9 @@ __device__ __forceinline__ uint32_t scaled_once(uint32_t a, float s, uint32_t s2
 }
 
 template <class T, class Shape>
-__device__ __forceinline__ void consume_scaled(const PipelineParams& p, const Epilogue<T>& epilogue, uint32_t full,
-                                               uint32_t ring) {
+__device__ __forceinline__ void consume_scaled(const PipelineParams& p, const Epilogue<T>& epilogue,
+                                               const Memory& memory) {
   constexpr int kTokens = Shape::kTokens, kBlocks = Shape::kBlocks, kGroups = Shape::kGroups;
-  const uint32_t empty = full + 128;
   const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
   const int group_of_warps = warp / 4;
   float sum[kBlocks][kTokens / 2];
@@ -37,8 +36,8 @@ __device__ __forceinline__ void consume_scaled(const PipelineParams& p, const Ep
   for (int w = 0; work.next(p, w); ++w) {
     int previous = 0;
     for (int i = 0; i < work.count; ++i) {
-      const uint32_t stage = ring + at.slot * Shape::kStage;
-      barrier_wait(full + 8 * at.slot, at.parity);
+      const uint32_t stage = memory.ring + at.slot * Shape::kStage;
+      barrier_wait(memory.full + 8 * at.slot, at.parity);
 #pragma unroll
       for (int chunk = 0; chunk < 2; ++chunk) {
 #pragma unroll
@@ -76,14 +75,14 @@ __device__ __forceinline__ void consume_scaled(const PipelineParams& p, const Ep
         wgmma_commit();
         // The 64 k before these are done: their registers and, at chunk 0, the stage before are free.
         wgmma_wait<1>();
-        if (chunk == 0 && i > 0 && lane == 0) barrier_arrive(empty + 8 * previous);
+        if (chunk == 0 && i > 0 && lane == 0) barrier_arrive(memory.empty() + 8 * previous);
       }
       previous = at.slot;
       at.advance(p.stages);
     }
     wgmma_wait<0>();
-    if (lane == 0) barrier_arrive(empty + 8 * previous);
-    finish_work<Shape>(p, epilogue, work, ring, sum, warp);
+    if (lane == 0) barrier_arrive(memory.empty() + 8 * previous);
+    finish_work<Shape>(p, epilogue, work, memory, sum, warp);
   }
 }
 

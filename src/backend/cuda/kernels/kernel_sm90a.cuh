@@ -1,33 +1,40 @@
-// The Hopper kernel: one warp copies weights, one copies x, (for few tokens) one sums x, the other warps multiply.
+// The Hopper kernel: one warp copies weights, one copies x, (for few tokens) two sum x, the other warps multiply.
 #pragma once
 #include "backend/cuda/kernels/consume_integers.cuh"
 #include "backend/cuda/kernels/consume_scaled.cuh"
 
 namespace awq::backend::cuda {
 
+// By one thread. Weights that enter as integers are used by one of the two warpgroups, and x by it and two warps that
+// sum.
+template <class Shape>
+__device__ __forceinline__ void init_barriers(const PipelineParams& p, const Memory& memory) {
+  for (int s = 0; s < p.stages; ++s) {
+    barrier_init(memory.full + 8 * s, 1);
+    barrier_init(memory.empty() + 8 * s, Shape::kFold ? Shape::kConsumerWarps / 2 + 2 : Shape::kConsumerWarps);
+    barrier_init(memory.summed() + 8 * s, 2);
+  }
+  if (p.cluster > 1)
+    barrier_init(memory.full + Shape::kSent, ClusterShare{cluster_rank(), p.cluster}.senders(Shape::kConsumerWarps));
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+
 template <class T, class Shape>
 __global__ void __launch_bounds__(Shape::kThreads, 1)
     w4a16_sm90a(const __grid_constant__ PipelineParams p, const __grid_constant__ PipelineMaps maps,
                 const __grid_constant__ Epilogue<T> epilogue) {
   constexpr int kTokens = Shape::kTokens, kGroups = Shape::kGroups;
-  constexpr int kConsumerWarps = 4 * Shape::kConsumers;
+  constexpr int kConsumerWarps = Shape::kConsumerWarps;
   extern __shared__ unsigned char smem_raw[];
-  constexpr bool kFold = Shape::kFold && Raw<T>::kZeroLater;
-  // Barriers, one of each a stage.
-  const uint32_t full = smem_address(smem_raw), empty = full + 128, summed = full + 256;
-  const uint32_t ring = (full + Shape::ring(p.stages) + 1023) / 1024 * 1024;
+  const uint32_t base = smem_address(smem_raw);
+  const Memory memory{base, (base + Shape::ring_at(p.stages, p.cluster) + 1023) / 1024 * 1024};
+  const uint32_t full = memory.full, empty = memory.empty(), summed = memory.summed(), ring = memory.ring;
   const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
 
-  if (threadIdx.x == 0) {
-    for (int s = 0; s < p.stages; ++s) {
-      barrier_init(full + 8 * s, 1);
-      barrier_init(empty + 8 * s, kConsumerWarps + (kFold ? 1 : 0));
-      barrier_init(summed + 8 * s, 1);
-    }
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-  }
+  if (threadIdx.x == 0) init_barriers<Shape>(p, memory);
   allow_next_kernel();
   __syncthreads();
+  if (p.cluster > 1) arrive_in_cluster();
 
   if (warp >= kConsumerWarps) {
     if constexpr (Shape::kMoveRegisters) give_registers<Shape::kProducerRegisters>();
@@ -53,25 +60,26 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
           tensor_copy(to + Shape::kXBox, &maps.x, 0, token0, 2 * unit + 1, full + 8 * slot, kEvictLast);
       });
     }
-    if constexpr (kFold) {
-      if (warp == kConsumerWarps + 2) {
+    if constexpr (Shape::kFold) {
+      if (const int half = warp - kConsumerWarps - 2; half >= 0) {
         RingPosition at{0, 0};
         Work work{};
         for (int w = 0; work.next(p, w); ++w)
           for (int i = 0; i < work.count; ++i) {
             barrier_wait(full + 8 * at.slot, at.parity);
-            sum_x<kTokens>(ring + at.slot * Shape::kStage, full + Shape::kXSums + at.slot * 2 * kTokens * 4);
+            sum_x<kTokens>(ring + at.slot * Shape::kStage + half * Shape::kXBox,
+                           full + Shape::kXSums + (at.slot * 2 + half) * kTokens * 4);
             __syncwarp();
             if (lane == 0) barrier_arrive(summed + 8 * at.slot), barrier_arrive(empty + 8 * at.slot);
             at.advance(p.stages);
           }
       }
     }
-  } else if constexpr (kFold) {
-    consume_integers<T, Shape>(p, epilogue, full, ring);
+  } else if constexpr (Shape::kFold) {
+    consume_integers<T, Shape>(p, epilogue, memory);
   } else {
     if constexpr (Shape::kMoveRegisters) take_registers<Shape::kConsumerRegisters>();
-    consume_scaled<T, Shape>(p, epilogue, full, ring);
+    consume_scaled<T, Shape>(p, epilogue, memory);
   }
 }
 

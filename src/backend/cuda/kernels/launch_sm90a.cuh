@@ -23,6 +23,7 @@ cudaError_t launch_pipeline(const LinearArgs& a, const PipelinePlan& plan, int s
   p.token_blocks = static_cast<int>(token_blocks);
   p.tiles = static_cast<int>((a.layout.n + Shape::kRows - 1) / Shape::kRows * token_blocks);
   p.split = plan.split;
+  p.cluster = plan.cluster;
   p.chunks = static_cast<int>(a.layout.chunks());
   p.groups = static_cast<int>(a.layout.groups());
   p.unit_to_group = unit_to_group(a.layout);
@@ -30,8 +31,8 @@ cudaError_t launch_pipeline(const LinearArgs& a, const PipelinePlan& plan, int s
   p.flags = static_cast<uint64_t*>(a.workspace);
   p.partials = reinterpret_cast<float4*>(static_cast<unsigned char*>(a.workspace) + kFlagBytes);
   return launch_kernel(w4a16_sm90a<T, Shape>, dim3(static_cast<unsigned>(plan.grid)), Shape::kThreads,
-                       std::max(size_t(Shape::smem(stages)), plan.least_smem), a.stream, true, p, maps,
-                       make_epilogue<T>(a));
+                       std::max(size_t(Shape::smem(stages, plan.cluster)), plan.least_smem), a.stream, true,
+                       static_cast<unsigned>(plan.cluster), p, maps, make_epilogue<T>(a));
 }
 
 template <auto& kTiles, bool kFold, class T, int kGroups, size_t kIndex = 0>
@@ -39,7 +40,8 @@ cudaError_t launch_tile(const LinearArgs& a, const PipelinePlan& plan) {
   constexpr PipelineTile kTile = kTiles[kIndex];
   if constexpr (fits(kTile, !std::is_same_v<T, __half>, kGroups))
     if (plan.tile == int(kIndex))
-      return launch_pipeline<T, PipelineShape<kTile.tokens, 2, kTile.blocks, kGroups, kFold>>(a, plan, kTile.stages);
+      return launch_pipeline<T, PipelineShape<kTile.tokens, kTile.blocks, kGroups, kFold && Raw<T>::kZeroLater>>(
+          a, plan, kTile.stages);
   if constexpr (kIndex + 1 < std::size(kTiles)) return launch_tile<kTiles, kFold, T, kGroups, kIndex + 1>(a, plan);
   return cudaErrorInvalidValue;
 }

@@ -5,14 +5,15 @@
 namespace awq::backend::cuda {
 namespace {
 
-// Fitted to 11 shapes x 12 m of one H200 (2026-11-21): the choice is within 10 % of the best tile on every one
+// Fitted to 11 shapes x 9 m of one H200 (2026-11-21): the choice is within 10 % of the best tile on every one
 // (tests/backend/cuda/gpu/measured_tiles.h).
 constexpr double kLaunchUs = 2.5;  // first loads, last stores
-constexpr double kSplitUs = 1.0;   // partial tiles: more, and less alike in L2
+constexpr double kSplitUs = 1.1;   // partial tiles: more, and less alike in L2
 // The same for wide tiles, as a factor. Those of 256 tokens read less x, while there are no more than two blocks of
 // tokens: beyond, whole tiles of 128 were quicker under sustained load (22016 x 4096, m = 2048: 10 % and more).
-constexpr double kWideSplit = 1.06, kTwoBlocksOf256 = 1.03;
-constexpr double kReadTBs = 4.2;  // what the memory gives to a kernel of this kind
+constexpr double kWideSplit = 1.09, kTwoBlocksOf256 = 1.03;
+constexpr double kClusterUs = .6;  // the sums' way through each other's shared memory
+constexpr double kReadTBs = 3.95;  // what the memory gives to a kernel of this kind
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -30,6 +31,16 @@ double stage_us(const PipelineTile& t, const TileLayout& layout, int64_t active)
   return std::max(t.stage_us, bytes * static_cast<double>(active) / (kReadTBs * 1e6));
 }
 
+// Blocks that share each of `count` tiles, or 1. All clusters run at once, or there are none. Multiprocessors come in
+// sixes, not all of them whole: on an H200 there is room for 66 clusters of two, at least 32 of three and fewer than
+// 40, at least 16 of six and fewer than 24 (of four and five no more than of six).
+int cluster_for(const PipelineTile& t, int64_t count, int64_t stages, int64_t sms) {
+  if (!takes_clusters(t)) return 1;
+  for (const int blocks : {6, 3, 2})
+    if (count <= sms / blocks - (blocks > 2 ? 6 : 0) && stages >= 2 * blocks) return blocks;
+  return 1;
+}
+
 }  // namespace
 
 PipelinePlan plan_pipeline(std::span<const PipelineTile> tiles, const TileLayout& layout, int64_t m, const Gpu& gpu) {
@@ -37,19 +48,32 @@ PipelinePlan plan_pipeline(std::span<const PipelineTile> tiles, const TileLayout
   const auto consider = [&](const PipelinePlan& plan) {
     if (plan.us < best.us) best = plan;
   };
-  const double stages = static_cast<double>(divide_up(layout.k, kPadK));
+  const int64_t stages = divide_up(layout.k, kPadK), sms = std::max(gpu.sms, 1);
   for (size_t i = 0; i < tiles.size(); ++i) {
     const PipelineTile& t = tiles[i];
-    const int64_t count = divide_up(layout.n, t.rows()) * divide_up(m, t.tokens), sms = std::max(gpu.sms, 1);
-    const int64_t rounds = divide_up(count, sms), active = std::min(count, sms);
-    consider({static_cast<int>(i), false, static_cast<int>(active),
-              kLaunchUs + static_cast<double>(rounds) * stages * stage_us(t, layout, active)});
-    const int64_t blocks = std::min(sms, count * static_cast<int64_t>(stages));
-    const double mine = static_cast<double>(count) * stages / static_cast<double>(blocks);
-    const double shares = std::max(1.0, stages / mine);
-    if (count % sms != 0)
-      consider({static_cast<int>(i), true, static_cast<int>(blocks),
-                kLaunchUs + kSplitUs + shares * share_us(t) + mine * stage_us(t, layout, blocks) * split_factor(t, m)});
+    const int tile = static_cast<int>(i);
+    const int64_t count = divide_up(layout.n, t.rows()) * divide_up(m, t.tokens);
+    const auto expected = [&](int64_t blocks, double stages_of_one, double more) {
+      return kLaunchUs + more + stages_of_one * stage_us(t, layout, blocks);
+    };
+    const int64_t active = std::min(count, sms);
+    consider({.tile = tile,
+              .grid = static_cast<int>(active),
+              .us = expected(active, static_cast<double>(divide_up(count, sms) * stages), 0)});
+    if (count % sms != 0) {
+      const int64_t blocks = std::min(sms, count * stages);
+      const double mine = static_cast<double>(count * stages) / static_cast<double>(blocks);
+      const double shares = std::max(1.0, static_cast<double>(stages) / mine);
+      consider({.tile = tile,
+                .split = true,
+                .grid = static_cast<int>(blocks),
+                .us = expected(blocks, mine * split_factor(t, m), kSplitUs + shares * share_us(t))});
+    }
+    if (const int blocks = cluster_for(t, count, stages, sms); blocks > 1)
+      consider({.tile = tile,
+                .cluster = blocks,
+                .grid = static_cast<int>(count * blocks),
+                .us = expected(count * blocks, static_cast<double>(divide_up(stages, blocks)), kClusterUs)});
   }
   if (best.grid < gpu.sms) best.least_smem = static_cast<size_t>(gpu.smem_per_block) / 2 + 1024;
   return best;

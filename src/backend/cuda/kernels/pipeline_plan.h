@@ -1,4 +1,4 @@
-// Which tile a Hopper kernel takes and whether its tiles are split along k: a written cost model.
+// Which tile a Hopper kernel takes and how its tiles are split along k: a written cost model.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -20,17 +20,18 @@ struct PipelineTile {
 // blocks.
 // clang-format off
 inline constexpr PipelineTile kIntegerTiles[] = {  // consume_integers.cuh
-    {8, 1, 4, .325}, {8, 2, 4, .47}, {16, 1, 4, .47}, {16, 2, 4, .646},
+    {8, 1, 8, .235}, {8, 2, 6, .47}, {16, 1, 8, .306}, {16, 2, 6, .561},
 };
 inline constexpr PipelineTile kScaledTiles[] = {  // consume_scaled.cuh
-    {32, 1, 4, .47}, {32, 2, 4, .786}, {64, 1, 4, .575}, {64, 2, 4, 1.0},
-    {128, 1, 4, .83}, {128, 2, 4, 1.385}, {256, 1, 3, 1.41},
+    {32, 1, 4, .473}, {32, 2, 4, .777}, {64, 1, 4, .574}, {64, 2, 4, 1.0},
+    {128, 1, 4, .782}, {128, 2, 4, 1.39}, {256, 1, 3, 1.46},
 };
 // clang-format on
 
 struct PipelinePlan {
   int tile = 0;        // index
   bool split = false;  // stream-k
+  int cluster = 1;     // blocks of a cluster that share a tile
   int grid = 0;        // blocks
   double us = 0;       // expected
   // With fewer blocks than multiprocessors two could land on one while others idle (28672 x 4096, m = 1: 25.4 us, not
@@ -45,6 +46,9 @@ constexpr int groups_of_stage(const TileLayout& layout) {
 constexpr bool fits(const PipelineTile& tile, bool bf16, int groups) {
   return !(tile.tokens == 256 && bf16 && groups == 4);
 }
+
+// What the blocks of a cluster send each other does not fit beside the ring of larger tiles.
+constexpr bool takes_clusters(const PipelineTile& tile) { return tile.tokens * tile.blocks <= 64; }
 
 // The tile with the least expected time. tiles must not be empty; m, n, k >= 1.
 PipelinePlan plan_pipeline(std::span<const PipelineTile> tiles, const TileLayout&, int64_t m, const Gpu&);

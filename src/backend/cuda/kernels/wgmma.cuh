@@ -160,6 +160,14 @@ __device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity) 
       "r"(parity)
       : "memory");
 }
+// The first phase of a barrier on which other blocks of the cluster arrive: what they wrote before is visible after it.
+__device__ __forceinline__ void cluster_barrier_wait(uint32_t barrier) {
+  asm volatile(
+      "{\n .reg .pred done;\n"
+      "wait:\n mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], 0;\n"
+      " @!done bra wait;\n}\n" ::"r"(barrier)
+      : "memory");
+}
 
 // L2 eviction policies, as createpolicy would make them: weights are read once, x by every block.
 constexpr uint64_t kEvictFirst = 0x12f0000000000000ull, kEvictLast = 0x14f0000000000000ull;

@@ -1,6 +1,9 @@
-// Every tile of the Hopper kernels, whole and split along k at every place, on small ragged problems: plans that the
-// cost model would make for large ones alone. Through the launchers, because the C API chooses the plan itself.
+// Every tile of the Hopper kernels, whole, split along k at every place and in clusters, on small ragged problems:
+// plans that the cost model would make for large ones alone. Through the launchers, because the C API chooses the plan
+// itself.
 #include <gtest/gtest.h>
+
+#include <algorithm>
 
 #include "backend/cuda/arguments.h"
 #include "backend/cuda/gpu/answers.h"
@@ -23,9 +26,17 @@ const PipelineKernels kGemm{"gemm_w4a16_wgmma_sm90a", kScaledTiles, launch_gemm_
                             launch_gemm_w4a16_sm90a_bf16};
 
 // 4 tiles of 5 stages. A split grid of 3 has blocks that end within a tile, 7 tiles of several owners' shares and
-// blocks in the middle of one, 20 a block for each stage; of 1 nobody shares.
-constexpr PipelinePlan kPlans[] = {{0, false, 1, 0}, {0, false, 3, 0}, {0, false, 4, 0}, {0, true, 1, 0},
-                                   {0, true, 3, 0},  {0, true, 7, 0},  {0, true, 20, 0}};
+// blocks in the middle of one, 20 a block for each stage; of 1 nobody shares. Clusters divide neither the stages nor,
+// but for two, the warps.
+constexpr PipelinePlan kPlans[] = {{.grid = 1},
+                                   {.grid = 3},
+                                   {.grid = 4},
+                                   {.split = true, .grid = 1},
+                                   {.split = true, .grid = 3},
+                                   {.split = true, .grid = 7},
+                                   {.split = true, .grid = 20}};
+constexpr PipelinePlan kClusterPlans[] = {
+    {.cluster = 2, .grid = 8}, {.cluster = 3, .grid = 12}, {.cluster = 5, .grid = 20}};
 constexpr int kMostBlocks = 20;
 
 // Two tiles of rows and two of tokens, the second of each ragged, and k that ends within a stage where the group may.
@@ -96,15 +107,20 @@ class EveryPlan : public ::testing::TestWithParam<awq_cuda_type> {
         }
         const auto expect = check(kernels, c);
         PlannedRun planned(c, GetParam(), kernels.tiles[tile]);
-        for (PipelinePlan plan : kPlans) {
+        const auto run = [&](PipelinePlan plan) {
           plan.tile = static_cast<int>(tile);
           SCOPED_TRACE(to_string(c.shape) + (plan.split ? " split, grid " : " whole, grid ") +
-                       std::to_string(plan.grid));
+                       std::to_string(plan.grid) + ", clusters of " + std::to_string(plan.cluster));
           expect(planned.run(kernels, plan));
           ++runs;
-        }
+        };
+        for (const PipelinePlan& plan : kPlans) run(plan);
+        if (takes_clusters(kernels.tiles[tile]))
+          for (const PipelinePlan& plan : kClusterPlans) run(plan);
       }
-    EXPECT_EQ(runs, (std::ssize(kernels.tiles) * 4 - left_out) * std::ssize(kPlans));
+    const auto in_clusters = std::ranges::count_if(kernels.tiles, takes_clusters);
+    EXPECT_EQ(runs, (std::ssize(kernels.tiles) * 4 - left_out) * std::ssize(kPlans) +
+                        in_clusters * 4 * std::ssize(kClusterPlans));
     EXPECT_LE(left_out, 1);
   }
 };
