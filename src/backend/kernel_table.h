@@ -33,7 +33,7 @@ struct KernelTraits {
     int64_t m_max = 0, k_max = INT64_MAX;
     int k_step = 1;  // the quicker row's: they hold for its k alone
   };
-  Crossover crossovers[2] = {};
+  Crossover crossovers[3] = {};
   bool bf16 = true;          // takes bfloat16 activations
   bool tile_groups = false;  // takes only groups of 32, 64, multiples of 128, or one group for all of k
   uint64_t smem = 0;         // CUDA: bytes of shared memory a block asks for, where that is above kSmemOfEveryGpu

@@ -34,7 +34,8 @@ constexpr KernelTraits hopper_row(KernelTraits row) {
 // once: on an H200 4.06 us against 6.46 at 4096 x 4096 (m = 1), 17.2 against 20.9 the other way at 28672 x 4096.
 constexpr KernelTraits quick_where_small(KernelTraits row) {
   row.crossovers[0] = {.capability = 90, .n_per_unit = 32, .m_max = 8, .k_step = 64};
-  row.crossovers[1] = {.capability = 90, .n_per_unit = 64, .m_max = 4, .k_max = 16384, .k_step = 64};
+  row.crossovers[1] = {.capability = 90, .n_per_unit = 64, .m_max = 4, .k_max = 4096, .k_step = 64};
+  row.crossovers[2] = {.capability = 90, .n_per_unit = 64, .m_max = 2, .k_max = 16384, .k_step = 64};
   return row;
 }
 

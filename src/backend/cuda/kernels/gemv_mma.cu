@@ -20,7 +20,7 @@ cudaError_t launch_shape(const LinearArgs& a, const Gpu& gpu) {
   p.unit_to_group = unit_to_group(a.layout);
   const dim3 grid(static_cast<unsigned>(a.layout.row_tiles() / Shape::kTiles));
   return launch_kernel(gemv_w4a16_mma<T, Shape, kGroups>, grid, Shape::kThreads, Shape::smem(p.m), a.stream,
-                       gpu.capability >= 90, 1, p, make_epilogue<T>(a));
+                       gpu.capability >= 90, p, make_epilogue<T>(a));
 }
 
 // One wave of blocks of 16 rows, of 32 rows, or two of 32 rows an SM: in that order the quickest where they fit (H200;

@@ -5,9 +5,10 @@
 
 namespace awq::backend::cuda {
 
+// `cluster`: blocks of the grid that start together and see each other's shared memory (9.0); 1: none.
 template <class... Params>
-cudaError_t launch_kernel(void (*kernel)(Params...), dim3 grid, int threads, size_t smem, cudaStream_t stream,
-                          bool overlap, unsigned cluster, const Params&... params) {
+cudaError_t launch_in_clusters(unsigned cluster, void (*kernel)(Params...), dim3 grid, int threads, size_t smem,
+                               cudaStream_t stream, bool overlap, const Params&... params) {
   const auto* function = reinterpret_cast<const void*>(kernel);
   if (const cudaError_t e =
           cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(smem));
@@ -31,6 +32,12 @@ cudaError_t launch_kernel(void (*kernel)(Params...), dim3 grid, int threads, siz
   config.attrs = attributes;
   config.numAttrs = count;
   return cudaLaunchKernelEx(&config, kernel, params...);
+}
+
+template <class... Params>
+cudaError_t launch_kernel(void (*kernel)(Params...), dim3 grid, int threads, size_t smem, cudaStream_t stream,
+                          bool overlap, const Params&... params) {
+  return launch_in_clusters(1, kernel, grid, threads, smem, stream, overlap, params...);
 }
 
 }  // namespace awq::backend::cuda

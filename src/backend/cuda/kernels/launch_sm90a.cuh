@@ -30,9 +30,10 @@ cudaError_t launch_pipeline(const LinearArgs& a, const PipelinePlan& plan, int s
   p.stages = stages;
   p.flags = static_cast<uint64_t*>(a.workspace);
   p.partials = reinterpret_cast<float4*>(static_cast<unsigned char*>(a.workspace) + kFlagBytes);
-  return launch_kernel(w4a16_sm90a<T, Shape>, dim3(static_cast<unsigned>(plan.grid)), Shape::kThreads,
-                       std::max(size_t(Shape::smem(stages, plan.cluster)), plan.least_smem), a.stream, true,
-                       static_cast<unsigned>(plan.cluster), p, maps, make_epilogue<T>(a));
+  return launch_in_clusters(static_cast<unsigned>(plan.cluster), w4a16_sm90a<T, Shape>,
+                            dim3(static_cast<unsigned>(plan.grid)), Shape::kThreads,
+                            std::max(size_t(Shape::smem(stages, plan.cluster)), plan.least_smem), a.stream, true, p,
+                            maps, make_epilogue<T>(a));
 }
 
 template <auto& kTiles, bool kFold, class T, int kGroups, size_t kIndex = 0>

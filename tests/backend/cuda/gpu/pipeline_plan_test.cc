@@ -94,8 +94,8 @@ TEST(PipelinePlan, DoesNotSplitWhatDividesEvenly) {
 TEST(PipelinePlan, SplitsWhatLeavesTheCardEmpty) {
   for (const PipelineRow& row : kRows) {
     const PipelinePlan plan = plan_pipeline(row.tiles, {1024, 14336, 128}, 16, kH200);
-    EXPECT_TRUE(plan.split) << row.name;
-    EXPECT_EQ(plan.grid, kH200.sms) << row.name;
+    EXPECT_TRUE(plan.split || plan.cluster > 1) << row.name;
+    EXPECT_GE(plan.grid, 4 * tile_count(row.tiles[plan.tile], {1024, 14336, 128}, 16)) << row.name;
   }
 }
 
