@@ -1,6 +1,7 @@
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import awq_cpp
@@ -130,8 +131,6 @@ def test_ctrl_c_stops_cleanly_and_resume_continues(demo, quantized, text_file, t
 
 
 def test_other_threads_run_meanwhile(demo, tmp_path):
-    import threading
-
     ticks = []
     done = threading.Event()
 
