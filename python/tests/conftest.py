@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 
 import awq_cpp
@@ -19,6 +20,16 @@ TEXT = "It was the best of times, it was the worst of times, it was the age of w
 @pytest.fixture(scope="session")
 def demo():
     return str(DEMO)
+
+
+@pytest.fixture(scope="session")
+def one_block(tmp_path_factory):
+    """The demo model without its other blocks, for tests that do not depend on how many there are."""
+    folder = tmp_path_factory.mktemp("model") / "demo"
+    shutil.copytree(DEMO, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
+    return str(folder)
 
 
 @pytest.fixture(scope="session")

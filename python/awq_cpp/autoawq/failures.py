@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import re
+import tempfile
 from collections.abc import Iterator
 
-from ..errors import BadInputError, Error
+from ..errors import BadInputError, Error, NoRoomError
 
 
 class UnsupportedModelError(BadInputError, TypeError):
@@ -41,6 +42,8 @@ def as_autoawq_raises() -> Iterator[None]:
     try:
         yield
     except Error as error:
+        if isinstance(error, NoRoomError) and tempfile.gettempdir() in str(error):
+            raise NoRoomError(f"{error}; the environment variable TMPDIR names another folder for it") from None
         for pattern, kind in _CLASSES:
             if re.search(pattern, str(error)) and not isinstance(error, kind):
                 raise kind(str(error)) from None
