@@ -28,11 +28,9 @@ struct Request {
 void declare(Args& args, Request& request) {
   args.about(
       "Repacks the quantized linears; their values stay what they are, bit for bit, and everything else is copied. awq "
-      "itself runs every layout on every kernel, so this is for other loaders: gemm for vLLM, SGLang and transformers "
-      "as "
-      "an AWQ checkpoint, compressed-tensors for vLLM's own format, modelopt for TensorRT-LLM. compressed-tensors-sym "
-      "and "
-      "modelopt take weights quantized with --sym only.");
+      "itself runs every layout on every kernel, so this is for other loaders: gemm is what vLLM, SGLang and "
+      "transformers read as AWQ, compressed-tensors is vLLM's own format, modelopt TensorRT-LLM's. "
+      "compressed-tensors-sym and modelopt take weights quantized with --sym only.");
   args.positional("MODEL", request.options.model,
                   "AWQ or compressed-tensors checkpoint: folder, or org/name in the local Hugging Face cache");
   args.positional("OUT", request.out, "folder to create");

@@ -13,9 +13,9 @@
 #include "format/salient.h"
 #include "io/companions.h"
 #include "io/escape.h"
-#include "io/json.h"
 #include "io/output_folder.h"
 #include "model/architectures.h"
+#include "run/converted_config.h"
 
 namespace awq {
 namespace {
@@ -91,10 +91,6 @@ class Conversion {
   void write_shards(const fs::path& folder);
   std::span<const std::byte> bytes_of(const OutputTensor&);
   void begin(const OutputTensor&);
-  std::string edited_config() const;
-  std::string quantization() const;
-  std::vector<std::string> skipped_modules() const;
-  QuantConfig new_quant() const;
 
   const io::Checkpoint& checkpoint_;
   const model::ModelConfig config_;
@@ -193,46 +189,15 @@ void Conversion::write_shards(const fs::path& folder) {
   if (shards.size() > 1) io::write_file(folder / "model.safetensors.index.json", io::index_json(shards));
 }
 
-// The list of the input, and those linears left in float that it does not cover: some writers leave it empty and let
-// the tensors tell, others have patterns in it that only their loader can match.
-std::vector<std::string> Conversion::skipped_modules() const {
-  std::vector<std::string> skipped = config_.quant.modules_to_not_convert;
-  for (int64_t layer = 0; layer < config_.layers; ++layer)
-    for (const model::LinearShape& linear : model::block_linears(config_)) {
-      const std::string module = model::block_prefix(layer) + linear.name;
-      const bool listed = std::any_of(skipped.begin(), skipped.end(),
-                                      [&](const std::string& s) { return module.find(s) != std::string::npos; });
-      if (!listed && !modules_.contains(module)) skipped.push_back(module);
-    }
-  return skipped;
-}
-
-// AWQ's layouts differ in one key, so that all others stay as they are; another method has keys of its own.
-std::string Conversion::quantization() const {
-  if (from_.method == "awq" && to_.method == "awq")
-    return io::with_member(io::member_text(checkpoint_.config_text(), "quantization_config"), "version",
-                           fmt::format("\"{}\"", to_.name));
-  return format::quantization_config_json(new_quant());
-}
-
-QuantConfig Conversion::new_quant() const {
-  QuantConfig quant = config_.quant;
-  quant.version = to_.layout;
-  quant.modules_to_not_convert = skipped_modules();
-  return quant;
-}
-
-std::string Conversion::edited_config() const {
-  return io::with_member(checkpoint_.config_text(), "quantization_config", quantization());
-}
-
 void Conversion::write(const fs::path& folder) {
   write_shards(folder);
   io::copy_companions(checkpoint_.folder(), folder);
   for (const char* name : kOwnFiles)
     if (fs::exists(checkpoint_.folder() / name)) io::copy_file(checkpoint_.folder() / name, folder / name);
-  if (!to_.side_file.empty()) io::write_file(folder / to_.side_file, to_.side_file_text(new_quant()));
-  io::write_file(folder / "config.json", edited_config());
+  const QuantConfig quant =
+      converted_quant(config_, options_.to, [&](const std::string& module) { return modules_.contains(module); });
+  if (!to_.side_file.empty()) io::write_file(folder / to_.side_file, to_.side_file_text(quant));
+  io::write_file(folder / "config.json", converted_config(checkpoint_.config_text(), config_.quant, quant));
 }
 
 void check_room(const fs::path& folder, uint64_t bytes) {

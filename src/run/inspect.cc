@@ -160,12 +160,22 @@ void describe_quantized(const Tensors& tensors, const io::TensorInfo& codes, Che
   }
 }
 
+// Packed by a method that is not read: shown as the tensors that there are, and said once.
+void note_unread(bool packed, CheckpointInfo& info) {
+  static constexpr const char* kWarning =
+      "modules are packed in a way that config.json does not tell or that is not read: their tensors are listed as "
+      "they are";
+  if (packed && std::ranges::find(info.warnings, kWarning) == info.warnings.end()) info.warnings.emplace_back(kWarning);
+}
+
 ModuleInfo describe(const std::string& name, const Tensors& tensors, CheckpointInfo& info) {
   ModuleInfo module{.name = name, .format = {}, .shape = {}};
   for (const auto& [suffix, tensor] : tensors) module.bytes += tensor->bytes();
-  if (const io::TensorInfo* codes = codes_of(tensors)) {
+  const io::TensorInfo* codes = codes_of(tensors);
+  if (codes != nullptr && !info.layout.empty()) {
     describe_quantized(tensors, *codes, info, module);
   } else {
+    note_unread(codes != nullptr, info);
     const io::TensorInfo& main = tensors.contains("weight") ? *tensors.at("weight") : *tensors.begin()->second;
     module.format = main.dtype_text;
     module.shape = main.shape;

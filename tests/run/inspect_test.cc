@@ -62,6 +62,20 @@ TEST(Inspect, MethodsThatAreNotReadAreAWarning) {
   EXPECT_THAT(info.warnings, ElementsAre(HasSubstr("is quantized with 'fp8'")));
 }
 
+TEST(Inspect, PackedModulesOfMethodsThatAreNotReadAreListed) {
+  for (const char* quantization : {R"({"quant_method":"gptq","bits":4})", R"({"quant_method":"modelopt"})", ""}) {
+    TempFolder folder;
+    SmallCheckpoint small;
+    small.write(folder.path());
+    io::write_file(folder / "config.json", io::with_member(format::kSmallConfig, "quantization_config", quantization));
+    const CheckpointInfo info = inspect(folder.path().string());
+    EXPECT_EQ(info.layout, "");
+    EXPECT_EQ(info.warnings.size(), *quantization ? 2u : 1u);
+    EXPECT_THAT(info.warnings.back(), HasSubstr("packed in a way"));
+    EXPECT_FALSE(module_of(info, "model.layers.0.mlp.up_proj").quantized);
+  }
+}
+
 TEST(Inspect, TensorsOfAnotherMethodThanAnnounced) {
   TempFolder folder;
   SmallCheckpoint small;
