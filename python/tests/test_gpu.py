@@ -10,6 +10,7 @@ import awq_cpp
 import numpy as np
 import pytest
 from awq_cpp import kernels
+from c_interface import CLinear
 from linear_cases import codes, dense, in_layout
 
 IMITATION = "FAKE_GPU" in os.environ  # the folder with its driver
@@ -178,6 +179,18 @@ def test_torch_tensors_of_bfloat16_on_a_stream_of_their_own():
 
 
 @pytest.mark.skipif(not HAS_TORCH, reason="torch is not installed")
+@pytest.mark.parametrize("version", ["auto", "gemm", "gemv"])
+@pytest.mark.parametrize("m", [1, 7, 33, 300])
+def test_bits_are_those_of_the_c_interface(version, m):
+    import torch
+
+    q, z, s = codes(512, 1024, 128)
+    packed = kernels.pack(q, z, s, "plain", device="cuda")
+    x = torch.randn(m, 1024, device="cuda", dtype=torch.float16)
+    assert torch.equal(kernels.linear(x, packed, version), CLinear(torch, q, z, s, 128).forward(version, x))
+
+
+@pytest.mark.skipif(not HAS_TORCH, reason="torch is not installed")
 def test_a_call_can_be_captured_in_a_graph():
     import torch
 
@@ -240,14 +253,21 @@ def host_microseconds(call, count=400):
 
 @pytest.mark.skipif(IMITATION, reason="the imitation computes on the host")
 def test_host_time_of_a_call(library, capsys):
-    packed = kernels.pack(*codes(512, 512, 128), "plain", device="cuda")
+    q, z, s = codes(512, 512, 128)
+    packed = kernels.pack(q, z, s, "plain", device="cuda")
     x = library.put(np.zeros((1, 512)))
     y = kernels.linear(x, packed)
-    made, given = (
-        host_microseconds(lambda: kernels.linear(x, packed)),
-        host_microseconds(lambda: kernels.linear(x, packed, out=y)),
-    )
-    nothing = host_microseconds(lambda: kernels.PackedLinear)
+    calls = {
+        "linear(x, packed)": lambda: kernels.linear(x, packed),
+        "... with out=": lambda: kernels.linear(x, packed, out=y),
+    }
+    if library is Tensors:
+        import torch
+
+        calls["awq_cuda_forward by ctypes"] = CLinear(torch, q, z, s, 128).prepared("auto", x, y)
+    times = {name: host_microseconds(call) for name, call in calls.items()}
     with capsys.disabled():
-        print(f"\n{library.name}: {made - nothing:.2f} us a call, {given - nothing:.2f} us with out=, launch included")
-    assert given - nothing < 12  # 5 for the binding, the rest for choosing the kernel and the launch
+        print("\n" + library.name + ": " + ", ".join(f"{name} {time:.2f} us" for name, time in times.items()))
+    if library is Tensors:
+        # ctypes takes about a microsecond of its own, so this is a little lenient.
+        assert times["linear(x, packed)"] < times["awq_cuda_forward by ctypes"] + 5
