@@ -8,8 +8,8 @@ import awq_cpp
 import numpy as np
 import pytest
 from autoawq_cases import QUICK, TEXTS, quantized_by
-from awq_cpp.autoawq import AutoAWQForCausalLM, AwqQuantizer, BaseAWQForCausalLM, IgnoredArgument
-from conftest import contents
+from awq_cpp.autoawq import AutoAWQForCausalLM, AwqQuantizer, BaseAWQForCausalLM, IgnoredArgument, arguments
+from conftest import ROOT, contents
 
 # As AutoAWQ 0.2.9 declares them; `self` and `cls` left out.
 SIGNATURES = {
@@ -137,6 +137,15 @@ def test_ignored_parameters_say_so_in_one_line(demo, saved, tmp_path, method, na
     sentence = str(mine[0].message)
     assert sentence.startswith(f"{method}(") and name in sentence and "is ignored: " in sentence and word in sentence
     assert "\n" not in sentence and pathlib.Path(mine[0].filename).parent == pathlib.Path(__file__).parent
+
+
+def test_the_page_lists_every_ignored_parameter():
+    page = ROOT / "docs/coming-from-autoawq.md"
+    if not page.exists():
+        pytest.skip("the documentation is not beside these tests")
+    text = page.read_text()
+    for rows in arguments.IGNORED.values():
+        assert [name for name in rows if f"`{name}" not in text] == []
 
 
 # Method, parameter, values that are the default or mean what happens anyway: no word.
