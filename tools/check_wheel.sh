@@ -10,8 +10,8 @@ export SOURCE_DATE_EPOCH
 options=()
 for define in "$@"; do options+=(-C "cmake.define.${define#-D}"); done
 
+for copy in one another; do git clone -q . "$scratch/$copy"; done
 for copy in one another; do
-  git clone -q . "$scratch/$copy"
   python3 -m pip wheel -q --no-deps "${options[@]}" -w "$scratch/wheel-$copy" "$scratch/$copy"
 done
 sha256sum "$scratch"/wheel-*/*.whl
