@@ -69,7 +69,7 @@ std::vector<EncodedTensor> encode_module(const LayoutRow&, std::string_view modu
 std::span<const LayoutRow> layouts();
 const LayoutRow& layout(Layout);
 const LayoutRow* find_layout(std::string_view name);  // any case; nullptr when unknown
-std::string layout_names();                           // "gemm, gemv, gemv_fast"
+std::string layout_names();                           // "gemm, gemv, ..."
 
 // quantization_config of the layout `version`, as JSON text.
 std::string quantization_config_json(const QuantConfig&);
