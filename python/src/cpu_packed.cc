@@ -91,6 +91,7 @@ class CpuLinear : public PackedLinear {
   nb::object dequantized() const override {
     void* data = nullptr;
     nb::object w = new_array(nb::none(), {size_t(n()), size_t(k())}, kFloatTypes[0], data);
+    const nb::gil_scoped_release released;
     for (int64_t row = 0; row < n(); ++row)
       for (int64_t col = 0; col < k(); ++col) static_cast<float*>(data)[row * k() + col] = plain_.dequantized(row, col);
     return w;

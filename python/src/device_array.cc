@@ -46,6 +46,17 @@ CudaStream stream_of(nb::handle stream) {
   return raw;
 }
 
+// Waits for all that the GPU has to do, without the GIL, then copies.
+void copy_when_done(int ordinal, const void* from, std::span<uint16_t> to) {
+  const nb::gil_scoped_release released;
+  const OnDevice scope(ordinal);
+  check_driver(cuda_library().synchronize(), "waiting for the array");
+  if (to.empty()) return;
+  check_driver(cuda_library().to_host(to.data(), reinterpret_cast<DevicePointer>(from), to.size_bytes(), nullptr),
+               "copying from the GPU");
+  check_driver(cuda_library().synchronize_stream(nullptr), "copying from the GPU");
+}
+
 struct OwnedArray {
   int ordinal;
   DevicePointer pointer;
@@ -127,12 +138,7 @@ nb::object to_host(nb::handle object) {
     throw nb::type_error("to_host: expected a float16 array on a GPU");
   auto* bits = new std::vector<uint16_t>(array.size());
   const nb::capsule owner(bits, [](void* p) noexcept { delete static_cast<std::vector<uint16_t>*>(p); });
-  const OnDevice scope(array.device_id());
-  check_driver(cuda_library().synchronize(), "waiting for the array");
-  const auto from = reinterpret_cast<DevicePointer>(array.data());
-  if (!bits->empty())
-    check_driver(cuda_library().to_host(bits->data(), from, array.nbytes(), nullptr), "copying from the GPU");
-  check_driver(cuda_library().synchronize_stream(nullptr), "copying from the GPU");
+  copy_when_done(array.device_id(), array.data(), *bits);
   const std::vector<size_t> shape(array.shape_ptr(), array.shape_ptr() + array.ndim());
   return nb::cast(nb::ndarray<nb::numpy, nb::device::cpu>(bits->data(), shape.size(), shape.data(), owner, nullptr,
                                                           dlpack_type(false)));

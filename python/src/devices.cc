@@ -92,13 +92,14 @@ void bind_devices(nb::module_& m) {
         return kernel_status(resolved(device), problem_of(tokens, n, k, group_size, bf16));
       },
       "device"_a = "auto", nb::kw_only(), "m"_a = 1, "n"_a = 4096, "k"_a = 4096, "group_size"_a = 128, "bf16"_a = false,
+      nb::call_guard<nb::gil_scoped_release>(),
       "All kernels of a device for a linear y (m, n) = x (m, k) W', in order of preference.");
   m.def(
       "select_kernel",
       [](const AnyDevice& device, const std::string& version, int64_t tokens, int64_t n, int64_t k, int group_size,
          bool bf16) { return select_kernel(resolved(device), problem_of(tokens, n, k, group_size, bf16), version); },
       "device"_a = "auto", "version"_a = "auto", nb::kw_only(), "m"_a = 1, "n"_a = 4096, "k"_a = 4096,
-      "group_size"_a = 128, "bf16"_a = false,
+      "group_size"_a = 128, "bf16"_a = false, nb::call_guard<nb::gil_scoped_release>(),
       "Name of the kernel that runs a linear y (m, n) = x (m, k) W' with 4-bit W.\n\n"
       "`device`: a Device, 'auto' (the first usable GPU, else the CPU), 'cpu', 'cuda:1', or a compute capability such "
       "as "

@@ -186,6 +186,7 @@ std::unique_ptr<PackedLinear> pack(const PackArrays& given, const std::string& l
   if (home && target != home)
     throw Error(ErrorKind::kUsage,
                 fmt::format("the arrays are on cuda:{}: they are packed there (device auto)", *home));
+  const nb::gil_scoped_release released;  // the arrays above are let go of with the GIL again
   if (home)
     return pack_on_cuda({*home, layout.layout, data_of(arrays, "qweight"), data_of(arrays, "qzeros"),
                          data_of(arrays, "scales"), data_of(arrays, "bias")},
