@@ -323,6 +323,70 @@ TEST(MakeCheckpoint, WritesShardsAndHalfPrecision) {
   EXPECT_EQ(model::parse_config(checkpoint.config_text(), "config.json").source_dtype, "float16");
 }
 
+MakeOptions tiny_quantized(const fs::path& out) {
+  MakeOptions options = tiny(out);
+  options.dtype = Dtype::kF16;
+  options.quantized = true;
+  return options;
+}
+
+TEST(MakeCheckpoint, QuantizedLoadsAndComputesAsWideAsFloats) {
+  TempFolder folder;
+  const MakeReport report = make_checkpoint(tiny_quantized(folder / "out"));
+  EXPECT_EQ(report.parameters, make_checkpoint(tiny(folder / "floats")).parameters);
+  const io::Checkpoint checkpoint(folder / "out");
+  EXPECT_THAT(checkpoint.warnings(), IsEmpty());
+  EXPECT_EQ(checkpoint.total_bytes(), report.bytes);
+  EXPECT_THAT(checkpoint.names(), SizeIs(3 + 2 * (2 + 7 * 3)));  // of a block: two norms, seven packed linears
+
+  const Model model = Model::load((folder / "out").string(), {.device = "cpu"});
+  const std::vector<int32_t> ids = model.encode("The same text, whatever it says: 42!");
+  double squares = 0;
+  const std::vector<float> logits = model.logits(ids);
+  for (const float x : logits) {
+    ASSERT_TRUE(std::isfinite(x));
+    squares += double{x} * x;
+  }
+  const double rms = std::sqrt(squares / static_cast<double>(logits.size()));
+  EXPECT_GT(rms, 0.5);
+  EXPECT_LT(rms, 2);
+}
+
+TEST(MakeCheckpoint, QuantizedCodesAreUniformAroundTheirZeroPoints) {
+  TempFolder folder;
+  make_checkpoint(tiny_quantized(folder / "out"));
+  const io::Checkpoint checkpoint(folder / "out");
+  const std::string linear = "model.layers.1.mlp.down_proj.";
+  const auto nibbles = [&](const char* suffix) {
+    std::vector<int64_t> counts(16);
+    std::vector<std::byte> bytes(checkpoint.info(linear + suffix).bytes());
+    checkpoint.read_bytes(linear + suffix, bytes);
+    for (const std::byte b : bytes)
+      ++counts[std::to_integer<size_t>(b & std::byte{15})], ++counts[std::to_integer<size_t>(b >> 4)];
+    return counts;
+  };
+  const std::vector<int64_t> codes = nibbles("qweight"), zeros = nibbles("qzeros");
+  constexpr double kCodes = 256 * 512, kZeros = 256 * 4;
+  for (const int64_t count : codes) EXPECT_NEAR(double(count), kCodes / 16, 5 * std::sqrt(kCodes / 16));
+  for (size_t z = 0; z < zeros.size(); ++z)
+    EXPECT_NEAR(double(zeros[z]), z == 7 || z == 8 ? kZeros / 2 : 0, z == 7 || z == 8 ? 5 * std::sqrt(kZeros / 4) : 0)
+        << z;
+  for (const float scale : checkpoint.read_f32(linear + "scales"))
+    EXPECT_NEAR(scale, 1 / (4.6 * std::sqrt(512.)), 0.6 / (4.6 * std::sqrt(512.)));
+}
+
+TEST(MakeCheckpoint, QuantizedSeedDecidesAndThreadsDoNot) {
+  TempFolder folder;
+  MakeOptions one = tiny_quantized(folder / "one"), two = tiny_quantized(folder / "two"),
+              other = tiny_quantized(folder / "other");
+  one.threads = 1;
+  two.threads = 2;
+  other.seed = 1;
+  for (const MakeOptions& options : {one, two, other}) make_checkpoint(options);
+  EXPECT_EQ(get_file(folder / "one/model.safetensors"), get_file(folder / "two/model.safetensors"));
+  EXPECT_NE(get_file(folder / "one/model.safetensors"), get_file(folder / "other/model.safetensors"));
+}
+
 TEST(LetterTokenizer, FillsTheVocabularyOfEveryShape) {
   const std::string text = "\tDie Würde des Menschen, and the rest of it: 漢字 \xF0\x9F\x99\x82 1234.\n";
   for (const PublishedShape& shape : published_shapes()) {
