@@ -17,6 +17,10 @@ DEMO = next(
 TEXT = "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness. "
 
 
+# What a child begins with that is to be interrupted: a job in the background inherits an ignored SIGINT.
+INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+
+
 @pytest.fixture(scope="session")
 def demo():
     return str(DEMO)

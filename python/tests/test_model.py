@@ -7,7 +7,7 @@ import time
 import awq_cpp
 import numpy
 import pytest
-from conftest import TEXT
+from conftest import INTERRUPTIBLE, TEXT
 
 PROMPTS = ["The ", "Once upon a time", "In the beginning", "A man", "She said", "It was", "When", "There is no"]
 
@@ -84,7 +84,8 @@ def test_a_generation_keeps_its_model(demo):
 )
 def test_ctrl_c_ends_a_call_within_a_second(demo, call):
     code = (
-        f"import awq_cpp; model = awq_cpp.Model({demo!r}); text = {TEXT!r} * 20000; print('go', flush=True)\n"
+        f"{INTERRUPTIBLE}import awq_cpp; model = awq_cpp.Model({demo!r}); text = {TEXT!r} * 20000\n"
+        "print('go', flush=True)\n"
         f"while True: {call}"
     )
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -6,7 +6,7 @@ import time
 
 import awq_cpp
 import pytest
-from conftest import DEMO, contents
+from conftest import DEMO, INTERRUPTIBLE, contents
 
 QUICK = {"samples": 8, "seqlen": 128}
 
@@ -115,7 +115,7 @@ def test_an_exception_in_progress_stops_and_resume_continues(demo, quantized, te
 
 def test_ctrl_c_stops_cleanly_and_resume_continues(demo, quantized, text_file, tmp_path):
     code = (
-        "import awq_cpp, sys\n"
+        f"{INTERRUPTIBLE}import awq_cpp\n"
         f"awq_cpp.quantize({demo!r}, {str(tmp_path / 'out')!r}, calib={str(text_file)!r}, samples=8, seqlen=128,\n"
         "    progress=lambda p: print(p.block, flush=True))"
     )
