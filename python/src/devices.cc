@@ -84,8 +84,7 @@ void bind_devices(nb::module_& m) {
 
   m.def("devices", &devices, nb::call_guard<nb::gil_scoped_release>(),
         "Every device of this machine, the CPU first. Where there is no GPU to list: one entry of kind 'cuda' and "
-        "index -1 "
-        "with the reason in `unusable`.");
+        "index -1 with the reason in `unusable`.");
   m.def(
       "kernel_status",
       [](const AnyDevice& device, int64_t tokens, int64_t n, int64_t k, int group_size, bool bf16) {
@@ -101,12 +100,10 @@ void bind_devices(nb::module_& m) {
       "device"_a = "auto", "version"_a = "auto", nb::kw_only(), "m"_a = 1, "n"_a = 4096, "k"_a = 4096,
       "group_size"_a = 128, "bf16"_a = false, nb::call_guard<nb::gil_scoped_release>(),
       "Name of the kernel that runs a linear y (m, n) = x (m, k) W' with 4-bit W.\n\n"
-      "`device`: a Device, 'auto' (the first usable GPU, else the CPU), 'cpu', 'cuda:1', or a compute capability such "
-      "as "
-      "'8.6' or 'sm_86' to ask about a card that is not here. `version`: 'auto', a family ('gemm', 'gemv', any case) "
-      "or a "
-      "kernel's name. Raises DeviceError, a RuntimeError, that begins with \"Kernel version not supported on this "
-      "hardware\" where the hardware is the reason.");
+      "`device`: a Device, 'auto' (the first usable GPU, else the CPU), 'cpu', 'cuda:1', or a compute capability "
+      "such as '8.6' or 'sm_86' to ask about a card that is not here. `version`: 'auto', a family ('gemm', 'gemv', "
+      "any case) or a kernel's name. Raises DeviceError, a RuntimeError, that begins with \"Kernel version not "
+      "supported on this hardware\" where the hardware is the reason.");
 }
 
 }  // namespace awq::python

@@ -105,8 +105,8 @@ void bind_generation(nb::module_& m) {
       .def_ro("token_seconds", &GenerateTiming::token_seconds, "one number for each further token");
   nb::class_<Generation>(
       m, "Generation",
-      "Text that is being made: iterate over its pieces as they come, or ask for all of it. It is made on "
-      "a thread of its own from the moment it is asked for; deleting the object stops it.")
+      "Text that is being made: iterate over its pieces as they come, or ask for all of it. It is made on a thread "
+      "of its own from the moment it is asked for; deleting the object stops it.")
       .def(
           "__iter__", [](nb::handle self) { return nb::borrow(self); }, nb::sig("def __iter__(self) -> Generation"))
       .def("__next__",

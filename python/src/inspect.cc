@@ -64,8 +64,7 @@ void bind_inspect(nb::module_& m) {
       [](const fs::path& model, const std::vector<int>& serve_tp) { return inspect(model.string(), serve_tp); },
       "model"_a, nb::kw_only(), "serve_tp"_a = std::vector<int>(), nb::call_guard<nb::gil_scoped_release>(),
       "Format, shape, size and bits per weight of every module of a checkpoint, from its headers alone; with "
-      "`serve_tp` also "
-      "whether vLLM and SGLang can serve it on those numbers of GPUs.");
+      "`serve_tp` also whether vLLM and SGLang can serve it on those numbers of GPUs.");
   m.def(
       "convert",
       [](const fs::path& model, const fs::path& out, const std::string& to, bool force, uint64_t max_shard_bytes) {

@@ -26,22 +26,17 @@ nb::object linear_by(nb::handle x, PackedLinear& packed, nb::handle out, nb::han
 constexpr const char* kPackDoc =
     "A quantized linear, repacked once for the kernels of a device.\n\n"
     "`qweight`, `qzeros`, `scales` are as a checkpoint stores them in `layout` ('gemm', 'gemv', 'gemv_fast'), or "
-    "'plain': "
-    "one code a byte, uint8 (n, k), zero points uint8 (n, k / group_size), scales float16 (n, k / group_size). "
-    "`group_size=-1` is one group a row. `bias` is float16 (n). `device` is 'auto' (where the arrays are), 'cpu', "
-    "'cuda' or "
-    "'cuda:1'. Arrays on a GPU are repacked there, without a look at the codes: check files that you do not trust with "
-    "inspect() first.";
+    "'plain': one code a byte, uint8 (n, k), zero points uint8 (n, k / group_size), scales float16 (n, k / "
+    "group_size). `group_size=-1` is one group a row. `bias` is float16 (n). `device` is 'auto' (where the arrays "
+    "are), 'cpu', 'cuda' or 'cuda:1'. Arrays on a GPU are repacked there, without a look at the codes: check files "
+    "that you do not trust with inspect() first.";
 constexpr const char* kLinearDoc =
     "y (..., n) = x (..., k) W' + bias. `version` is 'auto', 'gemm', 'gemv' or a kernel's name.\n\n"
     "On the CPU x is a numpy array or CPU tensor of float32, float16 or bfloat16; sums are float32. On a GPU it is a "
-    "tensor of "
-    "torch, or an array that speaks DLPack, of float16 or bfloat16. y is of x's type and library; `out` receives it "
-    "where "
-    "given. `stream`, a number or a stream of torch or cupy, is torch's current one for its tensors and otherwise the "
-    "default "
-    "stream. A call may be captured in a CUDA graph after one like it on the same stream. Raises DeviceError where the "
-    "hardware cannot run the version.";
+    "tensor of torch, or an array that speaks DLPack, of float16 or bfloat16. y is of x's type and library; `out` "
+    "receives it where given. `stream`, a number or a stream of torch or cupy, is torch's current one for its "
+    "tensors and otherwise the default stream. A call may be captured in a CUDA graph after one like it on the same "
+    "stream. Raises DeviceError where the hardware cannot run the version.";
 
 void bind_packed_linear(nb::module_& m) {
   nb::class_<PackedLinear>(m, "PackedLinear",

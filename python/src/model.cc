@@ -72,12 +72,9 @@ std::string device_of(const Model& model) {
 constexpr const char* kModelDoc =
     "A checkpoint that is ready to run: original or AWQ, in any packed layout.\n\n"
     "`model` is a folder, or org/name in the local Hugging Face cache. `version` is the kernel version of the "
-    "quantized "
-    "linears: 'auto', 'gemv' (one token at a time), 'gemm' (many) or a kernel's name; the weights are repacked at "
-    "load, so "
-    "any version runs any file. `device` is 'auto', 'cpu', 'cuda' or 'cuda:1'. May be used from several threads: calls "
-    "take "
-    "turns.";
+    "quantized linears: 'auto', 'gemv' (one token at a time), 'gemm' (many) or a kernel's name; the weights are "
+    "repacked at load, so any version runs any file. `device` is 'auto', 'cpu', 'cuda' or 'cuda:1'. May be used from "
+    "several threads: calls take turns.";
 constexpr const char* kGenerateDoc =
     "Continues a prompt (text, or token ids) and returns a Generation: iterate over its pieces, or take its "
     "`.text`.\n\n"
@@ -85,8 +82,7 @@ constexpr const char* kGenerateDoc =
 constexpr const char* kEvaluateDoc =
     "Perplexity of a text; with `against=` the original, also the distance from it.\n\n"
     "The first `max_chars` characters are encoded, cut into windows of `window` tokens that do not overlap, and the "
-    "first "
-    "`max_windows` of them scored, each by itself; 0 means all. `progress` is called with (done, total).";
+    "first `max_windows` of them scored, each by itself; 0 means all. `progress` is called with (done, total).";
 
 void bind_evaluate_report(nb::module_& m) {
   nb::class_<EvaluateReport>(m, "EvaluateReport", "How well a model predicts a text.")

@@ -8,6 +8,7 @@
 
 #include "awq/error.h"
 #include "choices.h"
+#include "format/registry.h"
 #include "long_call.h"
 #include "module.h"
 #include "path_caster.h"
@@ -46,7 +47,10 @@ QuantizeReport run(QuantizeOptions options, const std::optional<OnProgress>& pro
   LongCall call;
   options.stop = call.stop();
   if (progress) options.progress = [&](const QuantizeProgress& p) { call.tell([&progress, p] { (*progress)(p); }); };
-  return call.run([&] { return quantize(options); });
+  QuantizeReport report = call.run([&] { return quantize(options); });
+  const std::string_view caution = format::layout(options.config.version).caution;
+  if (!caution.empty()) report.warnings.emplace_back(caution);
+  return report;
 }
 
 // The parameters are what Python's help() shows, so they are listed one by one, grouped as `awq quantize --help` does.
@@ -96,21 +100,17 @@ QuantizeReport quantize_model(const fs::path& model, const fs::path& out, int bi
 constexpr const char* kQuantizeDoc =
     "Writes an AWQ checkpoint of a Hugging Face model: what `awq quantize` does, with the same bytes.\n\n"
     "`model` is a folder, or org/name in the local Hugging Face cache; `out` the folder to create. Calibration text "
-    "comes "
-    "from `calib` (one path or several: .txt, .jsonl[.gz|.zst], folders), `texts` (a list of strings) and `tokens` (a "
-    "list "
-    "of token id lists); several sources are mixed evenly, and without any there is a built-in sample. `version` is "
-    "the "
-    "layout on disk; 'gemm' is what vLLM, SGLang and transformers read. `search` is 'both', 'duo', 'paper' or 'none' "
-    "(plain rounding); `objective` 'gram' or 'module'. `keep_fp16=0.01` keeps the most active 1 % of each linear's "
-    "input "
-    "channels exact. `device` is 'auto' (the first GPU that can be used, else the CPU), 'cpu', 'cuda' or 'cuda:1'; "
-    "`trace` a file for "
-    "chrome://tracing. `serve_tp=[1, 2, 4]` refuses what vLLM and SGLang could not cut across so many GPUs, and "
-    "`pad_intermediate='auto'` pads the MLP so that they can. `progress` is called with a QuantizeProgress on the "
-    "calling thread; an exception in it, like "
-    "Ctrl-C, "
-    "stops the run, which `resume=True` continues to the same bytes.";
+    "comes from `calib` (one path or several: .txt, .jsonl[.gz|.zst], folders), `texts` (a list of strings) and "
+    "`tokens` (a list of token id lists); several sources are mixed evenly, and without any there is a built-in "
+    "sample. `version` is the layout on disk: 'gemm', 'compressed-tensors', both of which vLLM, SGLang and "
+    "transformers "
+    "read, 'gemv', 'gemv_fast' or 'modelopt'; the report warns of who misreads one. `search` is 'both', 'duo', 'paper' "
+    "or 'none' (plain rounding); `objective` 'gram' or 'module'. `keep_fp16=0.01` keeps the most "
+    "active 1 % of each linear's input channels exact. `device` is 'auto' (the first GPU that can be used, else the "
+    "CPU), 'cpu', 'cuda' or 'cuda:1'; `trace` a file for chrome://tracing. `serve_tp=[1, 2, 4]` refuses what vLLM "
+    "and SGLang could not cut across so many GPUs, and `pad_intermediate='auto'` pads the MLP so that they can. "
+    "`progress` is called with a QuantizeProgress on the calling thread; an exception in it, like Ctrl-C, stops the "
+    "run, which `resume=True` continues to the same bytes.";
 
 void bind_reports(nb::module_& m) {
   nb::class_<QuantizeProgress>(m, "QuantizeProgress", "Where a quantization is.")

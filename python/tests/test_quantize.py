@@ -88,6 +88,15 @@ def test_report_and_progress(demo, tmp_path):
     assert seen[-1].blocks == 6 and {p.block for p in seen} >= set(range(6))
 
 
+@pytest.mark.parametrize("version", ["compressed-tensors", "gemv"])
+def test_other_layouts(cli, demo, text_file, tmp_path, version):
+    report = awq_cpp.quantize(demo, tmp_path / "py", calib=text_file, version=version, **QUICK)
+    cli("quantize", demo, tmp_path / "cli", "--calib", text_file, "--samples", 8, "--seqlen", 128, "--format", version)
+    assert contents(tmp_path / "py") == contents(tmp_path / "cli")
+    assert any("vLLM" in sentence for sentence in report.warnings) == (version == "gemv")
+    assert awq_cpp.Model(tmp_path / "py").generate("The ", max_new_tokens=2).text
+
+
 def test_device_and_trace(demo, tmp_path):
     report = awq_cpp.quantize(demo, tmp_path / "out", device="cpu", trace=tmp_path / "trace.json", **QUICK)
     assert report.device.startswith("cpu") and "calibrate" in (tmp_path / "trace.json").read_text()
