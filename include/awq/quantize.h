@@ -45,7 +45,10 @@ struct QuantizeOptions {
   double keep_fp16 = 0;  // fraction of input channels of each linear with an fp16 correction, 0 .. 0.03
   SalientBy salient_by = SalientBy::kActivation;
   std::string device = "auto";  // "cpu", "cuda", "cuda:1"; auto: the first GPU that can be used, else the CPU
-  int batch = 0;       // windows of text in flight on a GPU; 0 = its own choice; the output does not depend on it
+  int batch = 0;  // windows of text in flight on a GPU; 0 = its own choice; the output does not depend on it
+  // Bytes of a GPU's memory that may be taken; 0 = what is free. With less than a block needs, its weights come linear
+  // by linear. The output does not depend on it.
+  uint64_t gpu_memory = 0;
   int threads = 0;     // 0 = all cores; the output does not depend on it
   uint64_t seed = 42;  // for SalientBy::kRandom and the mixing of sources
   uint64_t max_shard_bytes = 5'000'000'000;
@@ -68,7 +71,7 @@ struct LinearReport {
 
 // Reading, computing and writing overlap: the stages of one track follow each other, the tracks run side by side.
 struct StageSeconds {
-  std::string track;  // "read", "compute", "write", "outer": embeddings and head
+  std::string track;  // "read", "compute", "write", "outer": embeddings and head, "calibrate": within compute's
   std::string stage;  // "calibrate", "search", "wait for reading" ...
   double seconds = 0;
 };
@@ -88,6 +91,7 @@ struct QuantizeReport {
   // The plan, also without dry_run:
   uint64_t planned_memory_bytes = 0, planned_disk_bytes = 0;
   uint64_t planned_device_bytes = 0;   // of the GPU; 0 on the CPU
+  bool streams_linears = false;        // the GPU holds one linear at a time, not a block
   std::vector<std::string> kept_fp16;  // modules that are not quantized
 };
 

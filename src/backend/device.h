@@ -142,6 +142,10 @@ struct QuantEngineOptions {
   format::Grid grid;            // group 0 = one group a row
   bool scores_modules = false;  // module_losses will be called
   int64_t batch = 0;            // windows in flight where the engine lets that be chosen; 0 = its own choice
+  // Of an engine with memory of its own: how much it may take (0 = all that is free), and whether the weights stay on
+  // the host and come linear by linear: slower, for a card that is too small for a block. Neither changes a result.
+  uint64_t device_memory = 0;
+  bool streams_linears = false;
 };
 
 // Of a tensor of a block, for load_block: how many values are not finite, and where the first one is.
@@ -151,6 +155,10 @@ Error not_finite(int64_t layer, std::string_view tensor, uint64_t count, uint64_
 struct QuantMemory {
   uint64_t host = 0;    // the whole process
   uint64_t device = 0;  // 0 where there is none
+  // What makes it fit into `device_available` bytes, for QuantEngineOptions.
+  uint64_t device_available = 0;
+  int64_t batch = 0;
+  bool streams_linears = false;
 };
 
 // The arithmetic of quantization. The engine owns what is large, where it computes: the hidden states of all windows,
@@ -178,10 +186,13 @@ class QuantEngine {
 
   // The hidden states become the block's output. `collect` starts the statistics anew; of the groups in `keep_inputs`
   // the input itself is kept for module_losses. `poll` is called now and then; it may throw to stop.
+  // `timed` is told the seconds since the call between which "forward", the pass itself, and "gram", the statistics,
+  // took place.
   struct Forward {
     bool collect = false;
-    std::span<const size_t> keep_inputs;
-    std::function<void()> poll;
+    std::span<const size_t> keep_inputs = {};
+    std::function<void()> poll = {};
+    std::function<void(std::string_view stage, double begin, double end)> timed = {};
   };
   virtual void forward_block(const Forward&) = 0;
   virtual InputSummary input(size_t group) const = 0;
@@ -208,7 +219,13 @@ class QuantEngine {
   // it along k, what absorbs it (and its limits) is divided by it, the last |scale| rows where that has more.
   virtual void fold(size_t group, std::span<const float> scale) = 0;
 
-  virtual PackedLinear pack(const SearchedLinear&) = 0;
+  // What `to` held is lost, its memory is used again: fresh memory costs more than the packing.
+  virtual void pack(const SearchedLinear&, PackedLinear& to) = 0;
+  PackedLinear pack(const SearchedLinear& linear) {
+    PackedLinear packed;
+    pack(linear, packed);
+    return packed;
+  }
   virtual FloatTensor folded(std::string_view tensor) = 0;  // what is not quantized, scales folded in
 };
 

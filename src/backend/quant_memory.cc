@@ -43,20 +43,24 @@ QuantMemory cpu_quant_memory(const model::ModelConfig& c, const QuantEngineOptio
   bytes += threads * 2 * 128 * s.widest * 4;                // dW and dW H of a task
   bytes += 4096 * (c.hidden * 4 + c.intermediate * 3) * 4;  // activations of the windows in flight
   if (o.scores_modules) bytes += 3 * tokens * c.hidden * 4 + s.weights * 4;
-  return {bytes, 0};
+  QuantMemory memory;
+  memory.host = bytes;
+  return memory;
 }
 
-// The sizes of backend/cuda/quant: kUsualTokens and kGramTokens of window_pass.cc, kTileRows of scale_search.cc.
-QuantMemory cuda_quant_memory(const model::ModelConfig& c, const QuantEngineOptions& o) {
+namespace {
+
+// The sizes of backend/cuda/quant: kGramTokens of window_pass.cc, kTileRows of scale_search.cc.
+QuantMemory cuda_memory(const model::ModelConfig& c, const QuantEngineOptions& o) {
   const BlockSizes s = block_sizes(c);
   const uint64_t tokens = static_cast<uint64_t>(o.windows) * o.window, window = o.window;
-  const uint64_t in_flight = o.batch > 0 ? o.batch * window : std::max<uint64_t>(4096 / window * window, window);
-  const uint64_t slots = std::max<uint64_t>(in_flight, std::max<uint64_t>(4096 / window, 1) * window);
-  constexpr uint64_t kContext = uint64_t{600} << 20;  // the driver's, with the kernels and cuBLASLt
+  const uint64_t in_flight = o.batch * window, step = std::max<uint64_t>(4096 / window, 1) * window;
+  const uint64_t slots = (in_flight + step - 1) / step * step;
+  const uint64_t on_device = o.streams_linears ? s.largest_linear : s.weights;
   constexpr uint64_t kCandidates = 40, kTileRows = 8192, kBand = 1024;
-  uint64_t bytes = kContext;
+  uint64_t bytes = kCudaContextBytes;
   bytes += tokens * c.hidden * 4;                 // hidden states of all windows
-  bytes += s.weights * 4;                         // the block as stored and as float16
+  bytes += on_device * 4;                         // weights as stored and as float16
   bytes += s.gram * 4 + s.widest * s.widest * 2;  // H of every input, one normalised
   bytes += slots * s.inputs * 2;                  // what the linears read
   bytes += in_flight * ((c.heads + 2 * c.kv_heads) * c.head_dim + 2 * c.intermediate) * 2;
@@ -64,7 +68,29 @@ QuantMemory cuda_quant_memory(const model::ModelConfig& c, const QuantEngineOpti
   bytes += s.largest_linear * 2;                                                 // codes, sums, limits
   if (o.scores_modules) bytes += 2 * tokens * c.hidden * 2 + tokens * c.hidden * 4 + s.weights * 2;
   constexpr uint64_t kFixed = uint64_t{900} << 20;  // the driver's, libraries, tokenizer, text
-  return {kFixed + pipeline_bytes(s), bytes};
+  QuantMemory memory;
+  memory.host = kFixed + pipeline_bytes(s) + (o.streams_linears ? s.weights * 2 : 0);
+  memory.device = bytes;
+  memory.batch = o.batch;
+  memory.streams_linears = o.streams_linears;
+  return memory;
+}
+
+}  // namespace
+
+QuantMemory cuda_quant_memory(const model::ModelConfig& c, const QuantEngineOptions& asked, uint64_t available) {
+  constexpr int64_t kUsualTokens = 4096;  // in flight: of window_pass.cc
+  QuantEngineOptions o = asked;
+  const int64_t usual = asked.batch > 0 ? asked.batch : std::max<int64_t>(1, kUsualTokens / asked.window);
+  QuantMemory plan;
+  for (const bool streams : {false, true})
+    for (o.batch = std::max<int64_t>(1, std::min(usual, asked.windows)); o.batch > 0; o.batch /= 2) {
+      o.streams_linears = streams;
+      plan = cuda_memory(c, o);
+      plan.device_available = available;
+      if (plan.device <= available) return plan;
+    }
+  return plan;
 }
 
 }  // namespace awq::backend

@@ -100,6 +100,11 @@ void declare_job(Args& args, Request& request) {
             "auto, cpu, cuda or cuda:1; auto: the first GPU that can be used, else the CPU");
   args.count("--batch", "N", options.batch,
              "windows of text in flight on a GPU, 0: its own choice; the output does not depend on it", {0, 1 << 20});
+  args.count(
+      "--gpu-memory", "BYTES", request.options.gpu_memory,
+      "take no more of the GPU's memory, 0: what is free; with too little for a block its weights come linear by "
+      "linear. The output does not depend on it",
+      {0, 1e15});
   args.flag("--resume", options.resume, "continue a stopped run from its work folder; ends with the same bytes");
   args.flag("--force", options.force, "replace an existing output, after the new one is complete");
   args.text("--work-dir", "DIR", request.work_dir, "folder for finished blocks; beside the output when absent");

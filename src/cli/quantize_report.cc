@@ -105,8 +105,8 @@ std::string plan_text(const QuantizeOptions& options, const QuantizeReport& repo
   Table table({"plan", fmt::format("{} -> {} (nothing was written)", options.model, options.out.string())});
   table.row({"memory", fmt::format("{} at most", human_bytes(report.planned_memory_bytes))});
   if (report.planned_device_bytes > 0)
-    table.row(
-        {"GPU memory", fmt::format("{} at most, on {}", human_bytes(report.planned_device_bytes), report.device)});
+    table.row({"GPU memory", fmt::format("{} at most, on {}{}", human_bytes(report.planned_device_bytes), report.device,
+                                         report.streams_linears ? ": one linear at a time, not a block" : "")});
   table.row({"disk", fmt::format("{}, work folder included", human_bytes(report.planned_disk_bytes))});
   table.row({"size", fmt::format("{} -> {}", human_bytes(report.bytes_in), human_bytes(report.bytes_out))});
   if (report.seconds > 0) table.row({"time", fmt::format("about {}", human_seconds(report.seconds))});
@@ -131,6 +131,7 @@ void answer_json_report(const Args& args, const QuantizeOptions& options, const 
   json["planned_memory_bytes"] = report.planned_memory_bytes;
   json["device"] = report.device;
   json["planned_device_bytes"] = report.planned_device_bytes;
+  json["streams_linears"] = report.streams_linears;
   json["stages"] = nlohmann::ordered_json::array();
   for (const StageSeconds& s : report.stages)
     json["stages"].push_back({{"track", s.track}, {"stage", s.stage}, {"seconds", s.seconds}});

@@ -33,8 +33,13 @@ struct GroupWork {
 class BlockQuantizer {
  public:
   BlockQuantizer(backend::QuantEngine& engine, const model::ModelConfig& config, int64_t layer,
-                 const QuantizeOptions& options)
-      : engine_(engine), config_(config), shapes_(model::block_linears(config)), layer_(layer), options_(options) {}
+                 const QuantizeOptions& options, BlockResult used)
+      : engine_(engine),
+        config_(config),
+        shapes_(model::block_linears(config)),
+        layer_(layer),
+        options_(options),
+        used_(std::move(used)) {}
 
   BlockResult run(const std::function<void(std::string_view)>& stage) {
     stage("search");
@@ -150,13 +155,16 @@ class BlockQuantizer {
   }
 
   BlockLinear pack(const SearchedLinear& linear) {
-    PackedLinear out = engine_.pack(linear);
-    for (f16_t s : out.packed.scales)
-      if (!std::isfinite(f16_to_f32(s)))
-        throw Error(ErrorKind::kBadInput,
-                    fmt::format("{}.weight: a group of weights spans more than fp16 scales can hold (65504 x {}); "
-                                "keep this module in fp16 with --modules-to-not-convert",
-                                full_name(linear.name), (1 << options_.config.bits) - 1));
+    PackedLinear out;
+    const auto used = std::ranges::find(used_.linears, linear.name, &BlockLinear::name);
+    if (used != used_.linears.end()) out = {std::move(used->packed), std::move(used->salient)};
+    engine_.pack(linear, out);
+    const auto not_finite = [](f16_t h) { return (h & 0x7c00) == 0x7c00; };
+    if (std::ranges::any_of(out.packed.scales, not_finite))
+      throw Error(ErrorKind::kBadInput,
+                  fmt::format("{}.weight: a group of weights spans more than fp16 scales can hold (65504 x {}); "
+                              "keep this module in fp16 with --modules-to-not-convert",
+                              full_name(linear.name), (1 << options_.config.bits) - 1));
     return {linear.name, std::move(out.packed), std::move(out.salient)};
   }
 
@@ -187,6 +195,7 @@ class BlockQuantizer {
   const std::vector<model::LinearShape> shapes_;
   const int64_t layer_;
   const QuantizeOptions& options_;
+  BlockResult used_;
 };
 
 }  // namespace
@@ -209,8 +218,9 @@ std::vector<size_t> module_groups(const model::ModelConfig& config, const Quanti
 }
 
 BlockResult quantize_block(backend::QuantEngine& engine, const model::ModelConfig& config, int64_t layer,
-                           const QuantizeOptions& options, const std::function<void(std::string_view)>& stage) {
-  return BlockQuantizer(engine, config, layer, options).run(stage);
+                           const QuantizeOptions& options, const std::function<void(std::string_view)>& stage,
+                           BlockResult used) {
+  return BlockQuantizer(engine, config, layer, options, std::move(used)).run(stage);
 }
 
 }  // namespace awq::quant

@@ -27,9 +27,9 @@ struct BlockResult {
 };
 
 // The block that the engine has loaded, and run with `collect` (and the inputs of module_groups() kept). `stage` is
-// told what begins ("search", "clip", "pack").
+// told what begins ("search", "clip", "pack"). The memory of `used`, a block that is no longer needed, is used again.
 BlockResult quantize_block(backend::QuantEngine&, const model::ModelConfig&, int64_t layer, const QuantizeOptions&,
-                           const std::function<void(std::string_view stage)>& stage);
+                           const std::function<void(std::string_view stage)>& stage, BlockResult used = {});
 
 // Input channels of a linear that keep fp16.
 int64_t salient_count(const QuantizeOptions&, int64_t k);

@@ -23,6 +23,12 @@ namespace {
 
 constexpr int kGroupSizes[] = {32, 64, 128};
 
+// In a folder that is there, and not one itself; nothing is one too.
+bool is_file_name(const std::filesystem::path& file) {
+  namespace fs = std::filesystem;
+  return file.empty() || (fs::is_directory(fs::absolute(file).parent_path()) && !fs::is_directory(file));
+}
+
 void check_options(const QuantizeOptions& o) {
   const auto require = [](bool ok, const std::string& sentence) {
     if (!ok) throw Error(ErrorKind::kUsage, sentence);
@@ -39,6 +45,8 @@ void check_options(const QuantizeOptions& o) {
   require(o.seqlen >= 8 && o.seqlen <= 1 << 17, fmt::format("seqlen = {} is not in 8 .. 131072", o.seqlen));
   require(o.keep_fp16 == 0 || (o.keep_fp16 >= 0.001 && o.keep_fp16 <= 0.03),
           fmt::format("keep_fp16 = {:g} %: choose 0.1 % to 3 %", o.keep_fp16 * 100));
+  require(o.batch >= 0, fmt::format("batch = {}: choose a number of windows, or 0", o.batch));
+  require(is_file_name(o.trace), fmt::format("trace '{}' is no file that can be written", o.trace.string()));
   require(o.max_shard_bytes >= 1 << 20,
           fmt::format("a shard of {} bytes is too small, choose at least 1 MiB", o.max_shard_bytes));
 }
@@ -107,6 +115,8 @@ double count_flops(const model::ModelConfig& c, const QuantizeOptions& o) {
   return flops * static_cast<double>(c.layers);
 }
 
+std::string gigabytes(uint64_t bytes) { return fmt::format("{:.2f} GB", static_cast<double>(bytes) * 1e-9); }
+
 }  // namespace
 
 Plan make_plan(const io::Checkpoint& checkpoint, const model::ModelConfig& source, const QuantizeOptions& o) {
@@ -166,7 +176,6 @@ Plan make_plan(const io::Checkpoint& checkpoint, const model::ModelConfig& sourc
 }
 
 void check_room(const Plan& plan, const QuantizeOptions& o, const std::filesystem::path& disk_folder) {
-  const auto gigabytes = [](uint64_t b) { return fmt::format("{:.2f} GB", static_cast<double>(b) * 1e-9); };
   if (const uint64_t have = available_host_memory(); plan.memory_bytes > have)
     throw Error(ErrorKind::kNoRoom,
                 fmt::format("needs about {} of host memory, {} are available; lower --samples ({}) or --seqlen ({})",
@@ -177,6 +186,15 @@ void check_room(const Plan& plan, const QuantizeOptions& o, const std::filesyste
         fmt::format("needs {} on the disk of '{}' (output and work folder), {} are free; free some, or choose another "
                     "place for the output and --work-dir",
                     gigabytes(plan.disk_bytes), disk_folder.string(), gigabytes(have)));
+}
+
+std::string why_no_device_room(const backend::QuantMemory& memory, const QuantizeOptions& o) {
+  if (memory.device <= memory.device_available) return "";
+  return fmt::format(
+      "needs about {} of GPU memory even one linear and one window at a time, {} {}; lower --samples "
+      "({}) or --seqlen ({}), or use --device cpu",
+      gigabytes(memory.device), gigabytes(memory.device_available), o.gpu_memory > 0 ? "may be used" : "are free",
+      o.samples, o.seqlen);
 }
 
 }  // namespace awq::quant

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "awq/quantize.h"
+#include "backend/device.h"
 #include "io/checkpoint.h"
 #include "io/safetensors.h"
 #include "model/config.h"
@@ -32,5 +33,6 @@ Plan make_plan(const io::Checkpoint&, const model::ModelConfig&, const QuantizeO
 
 // Error(kNoRoom) with the number, the biggest contributor and the options that lower it, when this machine has less.
 void check_room(const Plan&, const QuantizeOptions&, const std::filesystem::path& disk_folder);
+std::string why_no_device_room(const backend::QuantMemory&, const QuantizeOptions&);  // empty: there is
 
 }  // namespace awq::quant

@@ -93,6 +93,8 @@ class Job {
     }
     io::OutputFolder output(options_.out, checkpoint_.folder(), options_.force);
     check_room(plan_, options_, fs::absolute(options_.out).parent_path());
+    if (const std::string why = why_no_device_room(memory_, options_); !why.empty())
+      throw Error(ErrorKind::kNoRoom, why);
     tell("reading calibration text", 0);
     tokens_ = load_calibration(checkpoint_.folder(), options_, config_.vocab);
     report_.warnings.insert(report_.warnings.end(), tokens_.warnings.begin(), tokens_.warnings.end());
@@ -102,12 +104,14 @@ class Job {
     WorkFolder work(work_path(), settings, planned_shards(plan_, options_), options_.resume, options_.force);
     quantize_blocks(work);
     tell("assembling the checkpoint", config_.layers);
-    {
-      const auto span = timeline_.span(Timeline::kCompute, "assemble", config_.layers);
-      assemble(checkpoint_, config_, options_, work.shards(), report_, settings, output.path());
-      output.commit();
-      work.remove();
-    }
+    const auto finish = [&](const char* stage, const auto& step) {
+      const auto span = timeline_.span(Timeline::kCompute, stage, config_.layers);
+      step();
+    };
+    finish("assemble",
+           [&] { assemble(checkpoint_, config_, options_, work.shards(), report_, settings, output.path()); });
+    finish("commit", [&] { output.commit(); });
+    finish("remove the work folder", [&] { work.remove(); });
     report_.seconds = timeline_.seconds();
     report_.stages = timeline_.stages();
     report_.peak_rss_bytes = peak_host_memory();
@@ -121,17 +125,20 @@ class Job {
     report_.bytes_in = plan_.bytes_in;
     report_.bytes_out = plan_.bytes_out;
     report_.bits_per_weight = plan_.bits_per_weight;
-    const backend::QuantMemory memory = device_->quant_memory(config_, engine_options());
-    plan_.memory_bytes = memory.host;
+    memory_ = device_->quant_memory(config_, engine_options());
+    plan_.memory_bytes = memory_.host;
     report_.device = device_->info().kind == DeviceKind::kCpu
                          ? "cpu"
                          : fmt::format("cuda:{} ({})", device_->info().index, device_->info().name);
-    report_.planned_memory_bytes = memory.host;
-    report_.planned_device_bytes = memory.device;
+    report_.planned_memory_bytes = memory_.host;
+    report_.planned_device_bytes = memory_.device;
+    report_.streams_linears = memory_.streams_linears;
     report_.planned_disk_bytes = plan_.disk_bytes;
     report_.kept_fp16 = plan_.kept_fp16;
     report_.warnings = checkpoint_.warnings();
     report_.warnings.insert(report_.warnings.end(), plan_.warnings.begin(), plan_.warnings.end());
+    if (const std::string why = why_no_device_room(memory_, options_); !why.empty() && options_.dry_run)
+      report_.warnings.push_back(why);
   }
 
   fs::path work_path() const {
@@ -172,6 +179,7 @@ class Job {
     o.window = options_.seqlen;
     o.grid = {c.bits, c.group_size == -1 ? 0 : c.group_size, c.zero_point};
     o.batch = options_.batch;
+    o.device_memory = options_.gpu_memory;
     o.scores_modules = options_.objective == Objective::kModule;
     return o;
   }
@@ -222,6 +230,8 @@ class Job {
     const auto span = timeline_.span(Timeline::kCompute, "start the engine", 0);
     backend::QuantEngineOptions o = engine_options();
     o.windows = tokens_.windows;
+    o.batch = memory_.batch;
+    o.streams_linears = memory_.streams_linears;
     return device_->quant_engine(config_, o);
   }
 
@@ -241,13 +251,24 @@ class Job {
     if (layer + 1 < config_.layers) reader.start(layer + 1);
     stage("calibrate");
     const std::vector<size_t> keep = module_groups(config_, options_);
-    engine.forward_block({!reports, keep, [&] { poll(); }});
+    const double calibrating = timeline_.seconds();
+    engine.forward_block({.collect = !reports,
+                          .keep_inputs = keep,
+                          .poll = [&] { poll(); },
+                          .timed =
+                              [&](std::string_view name, double begin, double end) {
+                                timeline_.add(Timeline::kCalibrate, name, layer, calibrating + begin,
+                                              calibrating + end);
+                              }});
     if (!reports) {
-      auto result = std::make_shared<const BlockResult>(quantize_block(
-          engine, config_, layer, options_, [&](std::string_view name) { tell(name, layer), stage(name); }));
+      auto result = std::make_shared<BlockResult>(quantize_block(
+          engine, config_, layer, options_, [&](std::string_view name) { tell(name, layer), stage(name); },
+          std::move(written_)));
       reports = result->reports;
       stage("wait for writing");
       if (writing.valid()) writing.get();
+      if (writing_) written_ = std::move(*writing_);
+      writing_ = result;
       writing = std::async(std::launch::async, [this, layer, result, &work] {
         const auto write = timeline_.span(Timeline::kWrite, "write", layer);
         work.store(layer, *result, format::layout(options_.config.version));
@@ -275,7 +296,10 @@ class Job {
   Plan plan_;
   CalibrationTokens tokens_;
   QuantizeReport report_;
+  backend::QuantMemory memory_;
   std::unique_ptr<backend::Device> device_;
+  std::shared_ptr<BlockResult> writing_;  // of the thread that writes; read only until it is done
+  BlockResult written_;                   // its memory is for the next block
   Timeline timeline_;
   int64_t searched_ = 0;
   double search_seconds_ = 0;

@@ -6,7 +6,7 @@
 namespace awq::quant {
 namespace {
 
-constexpr const char* kTracks[] = {"read", "compute", "write", "outer"};
+constexpr const char* kTracks[] = {"read", "compute", "write", "outer", "calibrate"};
 
 }  // namespace
 
@@ -22,6 +22,11 @@ Timeline::Span::~Span() {
   const double now = timeline_.seconds();
   const std::lock_guard lock(timeline_.mutex_);
   timeline_.entries_[index_].end = now;
+}
+
+void Timeline::add(Track track, std::string_view stage, int64_t block, double begin, double end) {
+  const std::lock_guard lock(mutex_);
+  entries_.push_back({track, std::string(stage), block, begin, end});
 }
 
 double Timeline::seconds() const {

@@ -12,7 +12,8 @@ namespace awq::quant {
 
 class Timeline {
  public:
-  enum Track { kRead, kCompute, kWrite, kOuter };  // kOuter: tensors outside the blocks
+  // kOuter: tensors outside the blocks. kCalibrate: what "calibrate" of kCompute consists of, as the engine tells it.
+  enum Track { kRead, kCompute, kWrite, kOuter, kCalibrate };
 
   // Ends its span when it is destroyed.
   class Span {
@@ -27,6 +28,8 @@ class Timeline {
     const size_t index_;
   };
   Span span(Track track, std::string_view stage, int64_t block) { return {*this, track, stage, block}; }
+
+  void add(Track, std::string_view stage, int64_t block, double begin, double end);  // seconds since the beginning
 
   double seconds() const;                    // since the beginning
   std::vector<StageSeconds> stages() const;  // by track, in the order of their first spans

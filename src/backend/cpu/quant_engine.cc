@@ -28,6 +28,22 @@ FloatTensor widened(const BlockTensor& from, int64_t layer) {
   return t;
 }
 
+// Tells what took the time since the stage before.
+class StageClock {
+ public:
+  explicit StageClock(const std::function<void(std::string_view, double, double)>& tell) : tell_(tell) {}
+  void end(std::string_view stage) {
+    const double now = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    if (tell_) tell_(stage, last_, now);
+    last_ = now;
+  }
+
+ private:
+  const std::function<void(std::string_view, double, double)>& tell_;
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  double last_ = 0;
+};
+
 class CpuQuantEngine final : public QuantEngine {
  public:
   CpuQuantEngine(const model::ModelConfig& config, const QuantEngineOptions& options)
@@ -71,17 +87,22 @@ class CpuQuantEngine final : public QuantEngine {
     const size_t groups = config_.arch->groups.size();
     stats_.assign(forward.collect ? groups : 0, {});
     inputs_.assign(forward.collect ? groups : 0, {});
+    StageClock clock(forward.timed);
     forward_float_block(pool_, config_, block_, hidden(), options_.window,
                         [&](size_t group, MatrixView<const float> x) {
                           if (forward.poll) forward.poll();
                           if (!forward.collect) return;
+                          clock.end("forward");
                           add_tokens(pool_, x, stats_[group]);
+                          clock.end("gram");
                           if (std::ranges::find(forward.keep_inputs, group) == forward.keep_inputs.end()) return;
                           for (int64_t t = 0; t < x.rows; ++t)
                             inputs_[group].insert(inputs_[group].end(), x.row(t), x.row(t) + x.cols);
                         });
+    clock.end("forward");
     for (InputStats& s : stats_)
       if (s.k > 0) mirror_upper(pool_, {s.gram.data(), s.k, s.k});
+    if (forward.collect) clock.end("gram");
   }
 
   InputSummary input(size_t group) const override { return {stats_[group].tokens, stats_[group].abs_sum}; }
@@ -159,10 +180,10 @@ class CpuQuantEngine final : public QuantEngine {
       for (int64_t i = 0; i < groups; ++i) limits[(first + r) * groups + i] /= scale[r];
   }
 
-  PackedLinear pack(const SearchedLinear& linear) override {
+  void pack(const SearchedLinear& linear, PackedLinear& out) override {
     const MatrixView<const float> w = weight(linear.name);
     const auto limits = limits_.find(linear.name);
-    PackedLinear out;
+    out = {};
     out.packed = quantize(pool_, w, limits == limits_.end() ? std::span<const float>{} : limits->second, grid(w.cols));
     if (const FloatTensor* bias = tensor(linear.name, ".bias"))
       for (float b : bias->data) out.packed.bias.push_back(f32_to_f16(b));
@@ -170,7 +191,6 @@ class CpuQuantEngine final : public QuantEngine {
     for (int32_t c : out.salient.index)
       for (int64_t r = 0; r < w.rows; ++r)
         out.salient.delta.push_back(f32_to_f16(w(r, c) - out.packed.dequantized(r, c)));
-    return out;
   }
 
   FloatTensor folded(std::string_view name) override {

@@ -55,7 +55,8 @@ class CudaDevice final : public Device {
   const DeviceInfo& info() const override { return info_; }
   std::span<const KernelTraits> kernels() const override { return kCudaRows; }
   QuantMemory quant_memory(const model::ModelConfig& config, const QuantEngineOptions& options) const override {
-    return cuda_quant_memory(config, options);
+    const uint64_t free = plugin().free_memory(info_) + kCudaContextBytes;  // it has been taken by the question
+    return cuda_quant_memory(config, options, options.device_memory > 0 ? std::min(free, options.device_memory) : free);
   }
   std::unique_ptr<QuantEngine> quant_engine(const model::ModelConfig& config,
                                             const QuantEngineOptions& options) override {

@@ -1,6 +1,7 @@
 // What plugin.h promises, put together from the folders of this plugin.
 #include "backend/cuda/plugin.h"
 
+#include "backend/cuda/cuda_objects.h"
 #include "backend/cuda/lab/kernel_lab.h"
 #include "backend/cuda/quant/quant_engine.h"
 #include "backend/cuda/run/executor.h"
@@ -16,6 +17,12 @@ class CudaPlugin final : public Plugin {
   }
   std::unique_ptr<QuantEngine> quant_engine(const QuantRequest& request) const override {
     return quant::make_quant_engine(request);
+  }
+  uint64_t free_memory(const DeviceInfo& device) const override {
+    check_cuda(cudaSetDevice(device.index), "choosing the device");
+    size_t free = 0, total = 0;
+    check_cuda(cudaMemGetInfo(&free, &total), "asking for free device memory");
+    return free;
   }
 };
 

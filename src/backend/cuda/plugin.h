@@ -13,7 +13,7 @@
 
 namespace awq::backend::cuda {
 
-inline constexpr int kPluginAbi = 3;
+inline constexpr int kPluginAbi = 4;
 
 // Timings of one kernel: microseconds a launch, one entry a graph replay.
 struct Samples {
@@ -75,6 +75,7 @@ class Plugin {
   virtual std::unique_ptr<KernelLab> open_lab(const DeviceInfo&) const = 0;
   virtual std::unique_ptr<Executor> load_executor(const ExecutorRequest&, const WeightSource&) const = 0;
   virtual std::unique_ptr<QuantEngine> quant_engine(const QuantRequest&) const = 0;
+  virtual uint64_t free_memory(const DeviceInfo& device) const { return device.memory_bytes; }  // bytes
 };
 
 }  // namespace awq::backend::cuda

@@ -35,22 +35,32 @@ FloatTensor widened(const BlockTensor& from, int64_t layer) {
   return t;
 }
 
-void upload(void* to, const void* from, size_t bytes, cudaStream_t stream) {
-  check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream), "uploading weights");
-}
+// Bytes of a linear as it is stored on the device, and as float16 beside that.
+struct Sizes {
+  int64_t stored = 0, halves = 0;
+};
 
-void upload_floats(DeviceBuffer& to, std::span<const float> from, cudaStream_t stream) {
-  to.reserve(from.size_bytes());
-  upload(to.as(), from.data(), from.size_bytes(), stream);
+Sizes sizes_of(const BlockTensor& t) {
+  const int64_t count = t.shape[0] * t.shape[1];
+  const Stored type = stored_as(t.dtype);
+  AWQ_ASSERT(static_cast<uint64_t>(count) * dtype_bytes(t.dtype) == t.bytes.size());
+  return {aligned(count * bytes_of(type)), type == Stored::kF16 ? 0 : aligned(count * 2)};
 }
 
 }  // namespace
 
-void DeviceBlock::load(int64_t layer, std::span<const BlockTensor> tensors, cudaStream_t stream) {
+void DeviceBlock::upload_floats(DeviceBuffer& to, std::span<const float> from) {
+  to.reserve(from.size_bytes());
+  check_cuda(cudaMemcpyAsync(to.as(), from.data(), from.size_bytes(), cudaMemcpyHostToDevice, stream_),
+             "uploading weights");
+}
+
+void DeviceBlock::load(int64_t layer, std::span<const BlockTensor> tensors) {
   layer_ = layer;
-  load_vectors(tensors, stream);
-  load_matrices(tensors, stream);
-  inspect_linears(stream);
+  check_cuda(cudaStreamSynchronize(stream_), "loading a block");  // what is on the host may still be uploading
+  load_vectors(tensors);
+  load_matrices(tensors);
+  inspect_linears();
 }
 
 DeviceLinear& DeviceBlock::slot(std::string_view name) {
@@ -60,44 +70,55 @@ DeviceLinear& DeviceBlock::slot(std::string_view name) {
   return linears_.back();
 }
 
-void DeviceBlock::load_matrices(std::span<const BlockTensor> tensors, cudaStream_t stream) {
-  int64_t stored = 0, halves = 0;
+void DeviceBlock::load_matrices(std::span<const BlockTensor> tensors) {
+  Sizes sum, largest;
   for (const BlockTensor& t : tensors) {
     if (!is_linear(t)) continue;
-    const int64_t count = t.shape[0] * t.shape[1];
-    const Stored type = stored_as(t.dtype);
-    AWQ_ASSERT(static_cast<uint64_t>(count) * dtype_bytes(t.dtype) == t.bytes.size());
-    stored += aligned(count * bytes_of(type));
-    if (type != Stored::kF16) halves += aligned(count * 2);
+    const Sizes s = sizes_of(t);
+    sum = {sum.stored + s.stored, sum.halves + s.halves};
+    largest = {std::max(largest.stored, s.stored), std::max(largest.halves, s.halves)};
   }
-  stored_.reserve(stored);
-  halves_.reserve(halves);
-  stored = halves = 0;
+  if (streams_) host_.reserve(sum.stored);
+  const Sizes on_device = streams_ ? largest : sum;
+  stored_.reserve(on_device.stored);
+  halves_.reserve(on_device.halves);
+  Sizes at;
   for (const BlockTensor& t : tensors) {
     if (!is_linear(t)) continue;
-    const std::string_view name = std::string_view(t.name).substr(0, t.name.size() - kWeight.size());
-    DeviceLinear& to = slot(name);
-    to.weight = {stored_.as<std::byte>(stored), stored_as(t.dtype), t.shape[0], t.shape[1]};
-    to.bias = vector(std::string(name).append(kBias), 0);
-    to.scaled = to.divided = to.clipped = false;
-    const int64_t count = to.weight.n * to.weight.k, bytes = count * bytes_of(to.weight.type);
-    if (t.dtype == Dtype::kF64) {
-      staged_wide_.resize(count);
-      io::convert_to_f32(t.dtype, t.bytes.data(), staged_wide_);
-      upload(stored_.as<std::byte>(stored), staged_wide_.data(), bytes, stream);
-      check_cuda(cudaStreamSynchronize(stream), "uploading weights");  // the next tensor uses the same memory
-    } else {
-      upload(stored_.as<std::byte>(stored), t.bytes.data(), bytes, stream);
-    }
-    stored += aligned(bytes);
-    to.f16 = static_cast<const __half*>(to.weight.data);
-    if (to.weight.type == Stored::kF16) continue;
-    to.f16 = halves_.as<__half>(halves);
-    halves += aligned(count * 2);
+    place(t, at.stored, at.halves);
+    const Sizes s = sizes_of(t);
+    at = {at.stored + s.stored, at.halves + s.halves};
   }
 }
 
-void DeviceBlock::load_vectors(std::span<const BlockTensor> tensors, cudaStream_t stream) {
+// Its weights go to where they stay: the device, or the host.
+void DeviceBlock::place(const BlockTensor& t, int64_t stored, int64_t halves) {
+  const std::string_view name = std::string_view(t.name).substr(0, t.name.size() - kWeight.size());
+  DeviceLinear& to = slot(name);
+  to.weight = {stored_.as<std::byte>(streams_ ? 0 : stored), stored_as(t.dtype), t.shape[0], t.shape[1]};
+  to.f16 = to.weight.type == Stored::kF16 ? static_cast<const __half*>(to.weight.data)
+                                          : halves_.as<__half>(streams_ ? 0 : halves);
+  to.bias = vector(std::string(name).append(kBias), 0);
+  to.scaled = to.divided = to.clipped = false;
+  to.host_offset = stored;
+  std::span<const std::byte> bytes = t.bytes;
+  if (t.dtype == Dtype::kF64) {
+    staged_wide_.resize(to.weight.n * to.weight.k);
+    io::convert_to_f32(t.dtype, t.bytes.data(), staged_wide_);
+    bytes = std::as_bytes(std::span(staged_wide_));
+  }
+  if (streams_) {
+    std::ranges::copy(bytes, host_.data() + stored);
+    return;
+  }
+  check_cuda(
+      cudaMemcpyAsync(stored_.as<std::byte>(stored), bytes.data(), bytes.size(), cudaMemcpyHostToDevice, stream_),
+      "uploading weights");
+  if (t.dtype == Dtype::kF64)  // the next tensor uses the same memory
+    check_cuda(cudaStreamSynchronize(stream_), "uploading weights");
+}
+
+void DeviceBlock::load_vectors(std::span<const BlockTensor> tensors) {
   vectors_.clear();
   staged_vectors_.clear();
   for (const BlockTensor& t : tensors) {
@@ -106,24 +127,37 @@ void DeviceBlock::load_vectors(std::span<const BlockTensor> tensors, cudaStream_
     const std::vector<float>& data = vectors_.back().folded.data;
     staged_vectors_.insert(staged_vectors_.end(), data.begin(), data.end());
   }
-  upload_floats(vector_memory_, staged_vectors_, stream);
+  upload_floats(vector_memory_, staged_vectors_);
 }
 
-void DeviceBlock::inspect_linears(cudaStream_t stream) {
-  std::vector<Inspection> found(linears_.size());
-  inspections_.reserve(found.size() * sizeof(Inspection));
-  upload(inspections_.as(), found.data(), found.size() * sizeof(Inspection), stream);
-  for (size_t i = 0; i < linears_.size(); ++i) {
-    const DeviceLinear& linear = linears_[i];
-    const bool copies = linear.f16 != linear.weight.data;
-    check_cuda(inspect(linear.weight, copies ? const_cast<__half*>(linear.f16) : nullptr,
-                       inspections_.as<Inspection>() + i, stream),
-               "checking weights");
-  }
-  check_cuda(cudaMemcpyAsync(found.data(), inspections_.as(), found.size() * sizeof(Inspection), cudaMemcpyDeviceToHost,
-                             stream),
+// Checks a linear that is on the device, and makes its float16.
+void DeviceBlock::inspect_linear(size_t index) {
+  const DeviceLinear& linear = linears_[index];
+  const bool copies = linear.f16 != linear.weight.data;
+  check_cuda(inspect(linear.weight, copies ? const_cast<__half*>(linear.f16) : nullptr,
+                     inspections_.as<Inspection>() + index, stream_),
              "checking weights");
-  check_cuda(cudaStreamSynchronize(stream), "loading a block");
+}
+
+void DeviceBlock::bring(size_t index) {
+  const Weight& w = linears_[index].weight;
+  check_cuda(cudaMemcpyAsync(stored_.as(), host_.data() + linears_[index].host_offset, w.n * w.k * bytes_of(w.type),
+                             cudaMemcpyHostToDevice, stream_),
+             "uploading weights");
+  inspect_linear(index);
+  resident_ = index;
+}
+
+void DeviceBlock::inspect_linears() {
+  std::vector<Inspection> found(linears_.size());
+  const size_t bytes = found.size() * sizeof(Inspection);
+  inspections_.reserve(bytes);
+  check_cuda(cudaMemcpyAsync(inspections_.as(), found.data(), bytes, cudaMemcpyHostToDevice, stream_),
+             "checking weights");
+  for (size_t i = 0; i < linears_.size(); ++i) streams_ ? bring(i) : inspect_linear(i);
+  check_cuda(cudaMemcpyAsync(found.data(), inspections_.as(), bytes, cudaMemcpyDeviceToHost, stream_),
+             "checking weights");
+  check_cuda(cudaStreamSynchronize(stream_), "loading a block");
   for (size_t i = 0; i < linears_.size(); ++i) {
     if (found[i].bad > 0)
       throw not_finite(layer_, linears_[i].name + std::string(kWeight), found[i].bad, found[i].first_bad);
@@ -131,12 +165,18 @@ void DeviceBlock::inspect_linears(cudaStream_t stream) {
   }
 }
 
-DeviceLinear& DeviceBlock::linear(std::string_view name) {
+const DeviceLinear& DeviceBlock::described(std::string_view name) const {
   const auto found = std::ranges::find(linears_, name, &DeviceLinear::name);
   if (found == linears_.end())
     throw Error(ErrorKind::kBadInput,
                 "block " + std::to_string(layer_) + " has no tensor '" + std::string(name) + ".weight'");
   return *found;
+}
+
+DeviceLinear& DeviceBlock::linear(std::string_view name) {
+  const auto index = static_cast<size_t>(&described(name) - linears_.data());
+  if (streams_ && resident_ != index) bring(index);
+  return linears_[index];
 }
 
 DeviceBlock::Vector* DeviceBlock::find_vector(std::string_view name) {
@@ -158,7 +198,7 @@ const FloatTensor* DeviceBlock::bias(std::string_view linear) const {
   return v == nullptr ? nullptr : &v->folded;
 }
 
-void DeviceBlock::fold(const model::LayerGroup& group, std::span<const float> scale, cudaStream_t stream) {
+void DeviceBlock::fold(const model::LayerGroup& group, std::span<const float> scale) {
   const std::string producer(group.absorbs);
   for (const std::string_view suffix : {kWeight, kBias})
     if (Vector* v = find_vector(producer + std::string(suffix))) {
@@ -170,31 +210,31 @@ void DeviceBlock::fold(const model::LayerGroup& group, std::span<const float> sc
     std::vector<float> rows(linear_producer->weight.n, 1.f);  // x / 1 is x: rows before the last ones stay
     AWQ_ASSERT(rows.size() >= scale.size() && !linear_producer->divided);
     std::ranges::copy(scale, rows.end() - std::ssize(scale));
-    upload_floats(linear_producer->rows, rows, stream);
-    check_cuda(cudaStreamSynchronize(stream), "folding a scale");  // `rows` goes away
+    upload_floats(linear_producer->rows, rows);
+    check_cuda(cudaStreamSynchronize(stream_), "folding a scale");  // `rows` goes away
     linear_producer->divided = true;
   }
   for (const std::string_view name : group.linears) {
     if (name.empty()) break;
-    DeviceLinear& consumer = linear(name);
+    DeviceLinear& consumer = slot(described(name).name);
     // Columns are multiplied before rows are divided: groups are folded in the order of the block.
     AWQ_ASSERT(consumer.weight.k == std::ssize(scale) && !consumer.divided && !consumer.scaled);
-    upload_floats(consumer.columns, scale, stream);
+    upload_floats(consumer.columns, scale);
     consumer.scaled = true;
   }
 }
 
-FloatTensor DeviceBlock::folded(std::string_view tensor, DeviceBuffer& scratch, cudaStream_t stream) const {
-  if (const Vector* v = const_cast<DeviceBlock*>(this)->find_vector(tensor)) return v->folded;
+FloatTensor DeviceBlock::folded(std::string_view tensor, DeviceBuffer& scratch) {
+  if (const Vector* v = find_vector(tensor)) return v->folded;
   AWQ_ASSERT(tensor.ends_with(kWeight));
   const DeviceLinear& from = linear(tensor.substr(0, tensor.size() - kWeight.size()));
   FloatTensor out{std::string(tensor), {from.weight.n, from.weight.k}, {}};
   out.data.resize(from.weight.n * from.weight.k);
   const size_t bytes = out.data.size() * sizeof(float);
   scratch.reserve(bytes);
-  check_cuda(fold_weight(from.weight, from.folding(), scratch.as<float>(), stream), "folding scales");
-  check_cuda(cudaMemcpyAsync(out.data.data(), scratch.as(), bytes, cudaMemcpyDeviceToHost, stream), "folding scales");
-  check_cuda(cudaStreamSynchronize(stream), "folding scales");
+  check_cuda(fold_weight(from.weight, from.folding(), scratch.as<float>(), stream_), "folding scales");
+  check_cuda(cudaMemcpyAsync(out.data.data(), scratch.as(), bytes, cudaMemcpyDeviceToHost, stream_), "folding scales");
+  check_cuda(cudaStreamSynchronize(stream_), "folding scales");
   return out;
 }
 

@@ -6,15 +6,18 @@
 #include <cmath>
 #include <cstring>
 #include <optional>
+#include <type_traits>
 
 #include "awq/error.h"
 #include "backend/cuda/cuda_objects.h"
 #include "backend/cuda/quant/device_block.h"
 #include "backend/cuda/quant/forward_launch.h"
+#include "backend/cuda/quant/host_copy.h"
 #include "backend/cuda/quant/products.h"
 #include "backend/cuda/quant/scale_search.h"
 #include "backend/cuda/quant/weights_launch.h"
 #include "backend/cuda/quant/window_pass.h"
+#include "backend/quant_memory.h"
 #include "core/checked.h"
 #include "model/architectures.h"
 
@@ -42,17 +45,26 @@ void check_widths(const QuantRequest& request) {
   }
 }
 
+uint64_t budget_of(const QuantEngineOptions& options) {
+  if (options.device_memory == 0) return 0;
+  return std::max<uint64_t>(options.device_memory, kCudaContextBytes + 1) - kCudaContextBytes;
+}
+
 class CudaQuantEngine final : public QuantEngine {
  public:
   explicit CudaQuantEngine(const QuantRequest& request)
       : device_(request.device.index),
+        budget_(budget_of(request.options)),
         config_(request.config),
         options_(request.options),
         stream_((check_widths(request), use_device(), make_stream())),
         products_(stream_.get()),
-        block_(config_),
-        search_(stream_.get(), products_) {
-    if (options_.windows > 0) pass_.emplace(config_, options_, request.rope_frequencies, stream_.get(), products_);
+        block_(options_.streams_linears, stream_.get()),
+        search_(stream_.get(), products_),
+        download_(stream_.get()) {
+    if (options_.windows == 0) return;
+    const MemoryBudget::Scope counts(budget_);
+    pass_.emplace(config_, options_, request.rope_frequencies, stream_.get(), products_);
   }
 
   double measure_flops() override {
@@ -90,13 +102,15 @@ class CudaQuantEngine final : public QuantEngine {
 
   void load_block(int64_t layer, std::span<const BlockTensor> tensors) override {
     use_device();
-    block_.load(layer, tensors, stream_.get());
+    with_room([&] { block_.load(layer, tensors); });
     used_.reset();
   }
 
   void forward_block(const Forward& forward) override {
-    pass().run(block_, forward);
     used_.reset();
+    with_room([&] { pass().prepare(forward); });
+    const MemoryBudget::Scope counts(budget_);
+    pass().run(block_, forward);
   }
 
   InputSummary input(size_t group) const override {
@@ -107,8 +121,76 @@ class CudaQuantEngine final : public QuantEngine {
   }
 
   std::vector<float> weight_mean(std::span<const SearchedLinear> linears) override {
+    return with_room([&] { return mean_weight(linears); });
+  }
+
+  std::vector<float> column_squares(std::string_view linear) override {
+    return with_room([&] { return squared_columns(linear); });
+  }
+
+  std::vector<double> scale_losses(size_t group, std::span<const SearchedLinear> linears,
+                                   std::span<const std::vector<float>> candidates) override {
+    std::vector<double> losses;
+    for (const SearchedLinear& linear : linears) {
+      const auto row = with_room([&] {
+        use_statistics(group);
+        const DeviceLinear& on_device = block_.linear(linear.name);
+        return search_.losses(on_device, grid(on_device.weight.k), linear.corrected, candidates);
+      });
+      losses.insert(losses.end(), row.begin(), row.end());
+    }
+    return losses;
+  }
+
+  std::vector<double> module_losses(size_t group, std::span<const SearchedLinear> linears,
+                                    std::span<const std::vector<float>> candidates) override {
+    return with_room([&] {
+      pass().keep_module_output(group, block_);
+      std::vector<double> losses;
+      for (const std::vector<float>& scale : candidates)
+        losses.push_back(pass().module_difference(group, block_, rounded(linears, scale)));
+      return losses;
+    });
+  }
+
+  double clip(size_t group, const SearchedLinear& linear, std::span<const float> scale, double loss) override {
+    return with_room([&] {
+      use_statistics(group);
+      DeviceLinear& on_device = block_.linear(linear.name);
+      return search_.clip(on_device, grid(on_device.weight.k), linear.corrected, scale, loss);
+    });
+  }
+
+  void fold(size_t group, std::span<const float> scale) override {
+    const MemoryBudget::Scope counts(budget_);
+    block_.fold(config_.arch->groups[group], scale);
+  }
+
+  void pack(const SearchedLinear& linear, PackedLinear& to) override {
+    with_room([&] { pack_into(linear, to); });
+  }
+
+  FloatTensor folded(std::string_view tensor) override {
+    return with_room([&] { return block_.folded(tensor, float_scratch_); });
+  }
+
+ private:
+  // Memory that runs out halves the windows in flight until `step`, which can be made again, finds room.
+  template <class Step>
+  std::invoke_result_t<const Step&> with_room(const Step& step) {
+    const MemoryBudget::Scope counts(budget_);
+    for (;;) {
+      try {
+        return step();
+      } catch (const Error& error) {
+        if (error.kind() != ErrorKind::kNoRoom || !pass_ || !pass_->shrink()) throw;
+      }
+    }
+  }
+
+  std::vector<float> mean_weight(std::span<const SearchedLinear> linears) {
     int64_t rows = 0;
-    const int64_t k = block_.linear(linears.front().name).weight.k;
+    const int64_t k = block_.described(linears.front().name).weight.k;
     start_column_sums(k);
     for (const SearchedLinear& linear : linears) {
       const Weight& w = block_.linear(linear.name).weight;
@@ -124,7 +206,7 @@ class CudaQuantEngine final : public QuantEngine {
     return column_sums(k, static_cast<double>(rows));
   }
 
-  std::vector<float> column_squares(std::string_view linear) override {
+  std::vector<float> squared_columns(std::string_view linear) {
     const Weight& w = block_.linear(linear).weight;
     start_column_sums(w.k);
     column_parts_.reserve(column_sum_parts(w.n) * w.k * sizeof(double));
@@ -133,63 +215,27 @@ class CudaQuantEngine final : public QuantEngine {
     return column_sums(w.k, 1);
   }
 
-  std::vector<double> scale_losses(size_t group, std::span<const SearchedLinear> linears,
-                                   std::span<const std::vector<float>> candidates) override {
-    use_statistics(group);
-    std::vector<double> losses;
-    for (const SearchedLinear& linear : linears) {
-      const DeviceLinear& on_device = block_.linear(linear.name);
-      const auto row = search_.losses(on_device, grid(on_device.weight.k), linear.corrected, candidates);
-      losses.insert(losses.end(), row.begin(), row.end());
-    }
-    return losses;
-  }
-
-  std::vector<double> module_losses(size_t group, std::span<const SearchedLinear> linears,
-                                    std::span<const std::vector<float>> candidates) override {
-    pass().keep_module_output(group, block_);
-    std::vector<double> losses;
-    for (const std::vector<float>& scale : candidates)
-      losses.push_back(pass().module_difference(group, block_, rounded(linears, scale)));
-    return losses;
-  }
-
-  double clip(size_t group, const SearchedLinear& linear, std::span<const float> scale, double loss) override {
-    use_statistics(group);
-    DeviceLinear& on_device = block_.linear(linear.name);
-    return search_.clip(on_device, grid(on_device.weight.k), linear.corrected, scale, loss);
-  }
-
-  void fold(size_t group, std::span<const float> scale) override {
-    block_.fold(config_.arch->groups[group], scale, stream_.get());
-  }
-
-  PackedLinear pack(const SearchedLinear& linear) override {
+  void pack_into(const SearchedLinear& linear, PackedLinear& out) {
     const DeviceLinear& from = block_.linear(linear.name);
     const Weight& w = from.weight;
     const GroupGrid g = grid(w.k);
     const PackedArrays to = packed_arrays(w, g);
     check_cuda(quant::pack(w, from.folding(), from.clip_limits(), g, to, stream_.get()), "packing");
-    PackedLinear out;
-    out.packed.n = w.n;
-    out.packed.k = w.k;
-    out.packed.group = static_cast<int>(g.group);
-    out.packed.bits = options_.grid.bits;
-    out.packed.q.resize(w.n * w.k);
-    out.packed.scales.resize(w.n * out.packed.groups());
-    out.packed.zeros.resize(out.packed.scales.size());
+    format::QuantizedLinear& packed = out.packed;
+    packed.n = w.n, packed.k = w.k;
+    packed.group = static_cast<int>(g.group), packed.bits = options_.grid.bits;
+    packed.q.resize(w.n * w.k);
+    packed.scales.resize(w.n * packed.groups());
+    packed.zeros.resize(packed.scales.size());
+    packed.bias.clear();
     salient(linear, from, g, to, out.salient);
-    download(codes_, out.packed.q.data(), out.packed.q.size());
-    download(scales_, out.packed.scales.data(), out.packed.scales.size() * sizeof(f16_t));
-    download(zeros_, out.packed.zeros.data(), out.packed.zeros.size());
+    download_.copy(codes_.as<std::byte>(), std::as_writable_bytes(std::span(packed.q)));
+    download(scales_, packed.scales.data(), packed.scales.size() * sizeof(f16_t));
+    download(zeros_, packed.zeros.data(), packed.zeros.size());
     if (const FloatTensor* bias = block_.bias(linear.name))
-      for (const float b : bias->data) out.packed.bias.push_back(f32_to_f16(b));
-    return out;
+      for (const float b : bias->data) packed.bias.push_back(f32_to_f16(b));
   }
 
-  FloatTensor folded(std::string_view tensor) override { return block_.folded(tensor, float_scratch_, stream_.get()); }
-
- private:
   void use_device() const { check_cuda(cudaSetDevice(device_), "choosing the device"); }
   WindowPass& pass() {
     AWQ_ASSERT(pass_.has_value());
@@ -236,8 +282,8 @@ class CudaQuantEngine final : public QuantEngine {
                format::SalientColumns& out) {
     out.index = linear.corrected;
     const int64_t count = std::ssize(out.index);
-    if (count == 0) return;
     out.delta.resize(count * from.weight.n);
+    if (count == 0) return;
     channels_.reserve(count * sizeof(int32_t));
     deltas_.reserve(out.delta.size() * sizeof(__half));
     check_cuda(cudaMemcpyAsync(channels_.as(), out.index.data(), count * sizeof(int32_t), cudaMemcpyHostToDevice,
@@ -275,12 +321,14 @@ class CudaQuantEngine final : public QuantEngine {
   }
 
   const int device_;
+  MemoryBudget budget_;  // before all that takes from it
   const model::ModelConfig& config_;
   const QuantEngineOptions options_;
   Stream stream_;
   Products products_;
   DeviceBlock block_;
   ScaleSearch search_;
+  HostCopy download_;
   std::optional<WindowPass> pass_;
   std::optional<size_t> used_;  // the group whose statistics search_ has
   std::vector<DeviceBuffer> rounded_;

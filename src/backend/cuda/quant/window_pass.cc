@@ -69,17 +69,21 @@ WindowPass::WindowPass(const model::ModelConfig& config, const QuantEngineOption
   reserve_buffers();
 }
 
-// Memory that ran out halves the windows in flight; the results are the same.
 void WindowPass::reserve_buffers() {
-  for (;; batch_ /= 2) {
-    try {
-      return reserve_for(batch_);
-    } catch (const Error& error) {
-      if (error.kind() != ErrorKind::kNoRoom || batch_ == 1) throw;
-      for (DeviceBuffer* b : {&q_, &k_, &v_, &gate_, &up_}) *b = {};
-      for (DeviceBuffer& b : inputs_) b = {};
-    }
+  try {
+    reserve_for(batch_);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kNoRoom || !shrink()) throw;
   }
+}
+
+bool WindowPass::shrink() {
+  if (batch_ == 1) return false;
+  batch_ /= 2;
+  for (DeviceBuffer* b : {&q_, &k_, &v_, &gate_, &up_}) *b = {};
+  for (DeviceBuffer& b : inputs_) b = {};
+  reserve_buffers();
+  return true;
 }
 
 void WindowPass::reserve_for(int64_t batch) {
@@ -118,37 +122,49 @@ void WindowPass::get_hidden(int64_t first, MatrixView<float> rows) const {
   check_cuda(cudaStreamSynchronize(stream_), "reading hidden states");
 }
 
-void WindowPass::run(const DeviceBlock& block, const QuantEngine::Forward& forward) {
+void WindowPass::prepare(const QuantEngine::Forward& forward) {
   for (size_t i = 0; i < kInputs; ++i) {
     InputStats& s = stats_[i];
     s.k = forward.collect ? width_of(config_, i) : 0;
     if (!forward.collect) continue;
     s.gram.reserve(checked_mul(s.k * s.k, sizeof(float), "a Gram matrix"));
     s.abs_sum.reserve(s.k * sizeof(double));
+    abs_parts_.reserve(abs_sum_parts(gram_windows_ * options_.window) * s.k * sizeof(float));
     check_cuda(cudaMemsetAsync(s.gram.as(), 0, s.k * s.k * sizeof(float), stream_), "clearing statistics");
     check_cuda(cudaMemsetAsync(s.abs_sum.as(), 0, s.k * sizeof(double), stream_), "clearing statistics");
   }
+  if (!forward.collect) return;
+  for (const size_t group : forward.keep_inputs) {
+    const size_t i = input_of_group_[group];
+    kept_[i].reserve(checked_mul(tokens(), 2 * width_of(config_, i), "kept inputs"));
+  }
+}
+
+void WindowPass::run(DeviceBlock& block, const QuantEngine::Forward& forward) {
+  marks_.clear();
   for (int64_t first = 0; first < options_.windows; first += slots_) {
     const int64_t count = std::min(slots_, options_.windows - first);
+    marks_.begin("forward", stream_);
     for (int64_t slot = 0; slot < count; slot += batch_) {
       if (forward.poll) forward.poll();
       this->forward(block, {first + slot, std::min(batch_, count - slot), slot});
     }
     if (!forward.collect) continue;
+    marks_.begin("gram", stream_);
     for (int64_t slot = 0; slot < count; slot += gram_windows_)
       add_statistics(slot, std::min(gram_windows_, count - slot));
     keep_inputs(forward.keep_inputs, {first, count, 0});
   }
+  marks_.begin("", stream_);
   check_cuda(cudaStreamSynchronize(stream_), "running a block");
+  if (forward.timed) marks_.tell(forward.timed);
 }
 
-WindowPass::Linear WindowPass::linear_of(const DeviceBlock& block, std::string_view name,
+WindowPass::Linear WindowPass::linear_of(DeviceBlock& block, std::string_view name,
                                          std::span<const Replaced> replaced) const {
-  const DeviceLinear& linear = block.linear(name);
-  Linear out{linear.f16, linear.bias, linear.weight.n, linear.weight.k};
-  for (const Replaced& r : replaced)
-    if (r.linear == name) out.w = r.f16;
-  return out;
+  const auto found = std::ranges::find(replaced, name, &Replaced::linear);
+  const DeviceLinear& linear = found == replaced.end() ? block.linear(name) : block.described(name);
+  return {found == replaced.end() ? linear.f16 : found->f16, linear.bias, linear.weight.n, linear.weight.k};
 }
 
 void WindowPass::product(const Linear& w, const __half* x, int64_t rows, __half* y) {
@@ -156,7 +172,7 @@ void WindowPass::product(const Linear& w, const __half* x, int64_t rows, __half*
 }
 
 // out = beta out + o_proj(attention(x)); what o_proj reads is left in `attended`.
-void WindowPass::attention_module(const DeviceBlock& block, std::span<const Replaced> replaced, const __half* x,
+void WindowPass::attention_module(DeviceBlock& block, std::span<const Replaced> replaced, const __half* x,
                                   __half* attended, float* out, int64_t windows, float beta) {
   const int64_t rows = windows * options_.window;
   const struct {
@@ -202,22 +218,23 @@ void WindowPass::attention_module(const DeviceBlock& block, std::span<const Repl
 }
 
 // out = beta out + down(silu(gate(x)) up(x)); what down reads is left in `act`.
-void WindowPass::mlp_module(const DeviceBlock& block, std::span<const Replaced> replaced, const __half* x, __half* act,
+void WindowPass::mlp_module(DeviceBlock& block, std::span<const Replaced> replaced, const __half* x, __half* act,
                             float* out, int64_t windows, float beta) {
   const int64_t rows = windows * options_.window;
-  const Linear gate = linear_of(block, "mlp.gate_proj", replaced), up = linear_of(block, "mlp.up_proj", replaced);
-  const Linear down = linear_of(block, "mlp.down_proj", replaced);
+  const Linear gate = linear_of(block, "mlp.gate_proj", replaced);
   product(gate, x, rows, gate_.as<__half>());
+  const Linear up = linear_of(block, "mlp.up_proj", replaced);  // not sooner: it may take the place of the one before
   product(up, x, rows, up_.as<__half>());
   check_cuda(
-      silu_mul(gate_.as<__half>(), up_.as<__half>(), gate.bias, up.bias, rows, down.k, kActivationUnit, act, stream_),
+      silu_mul(gate_.as<__half>(), up_.as<__half>(), gate.bias, up.bias, rows, up.n, kActivationUnit, act, stream_),
       "activating");
+  const Linear down = linear_of(block, "mlp.down_proj", replaced);
   products_.linear(rows, down.n, down.k, {act, down.k}, {down.w, down.k}, {.data = out, .stride = down.n},
                    1 / kActivationUnit, beta);
   if (down.bias != nullptr) check_cuda(add_bias(out, down.bias, rows, down.n, stream_), "adding a bias");
 }
 
-void WindowPass::forward(const DeviceBlock& block, const Part& part) {
+void WindowPass::forward(DeviceBlock& block, const Part& part) {
   float* h = hidden(part.first);
   const auto norm = [&](const char* weight, __half* to) {
     check_cuda(rms_norm(h, block.vector(weight, config_.hidden), static_cast<float>(config_.norm_eps), rows(part),
@@ -241,7 +258,6 @@ void WindowPass::add_statistics(int64_t slot, int64_t windows) {
       products_.gram(rows, count, first + count, {x + first, s.k}, {x, s.k},
                      {.data = s.gram.as<float>() + first * s.k, .stride = s.k}, 1 / (unit_of(i) * unit_of(i)));
     }
-    abs_parts_.reserve(abs_sum_parts(rows) * s.k * sizeof(float));
     check_cuda(add_abs_sums(x, rows, s.k, 1 / unit_of(i), abs_parts_.as<float>(), s.abs_sum.as<double>(), stream_),
                "adding statistics");
   }
@@ -251,14 +267,13 @@ void WindowPass::keep_inputs(std::span<const size_t> groups, const Part& part) {
   for (const size_t group : groups) {
     const size_t i = input_of_group_[group];
     const int64_t width = width_of(config_, i), at = part.first * options_.window * width;
-    kept_[i].reserve(checked_mul(tokens(), 2 * width, "kept inputs"));
     check_cuda(cudaMemcpyAsync(kept_[i].as<__half>() + at, input(i, 0), rows(part) * width * sizeof(__half),
                                cudaMemcpyDeviceToDevice, stream_),
                "keeping inputs");
   }
 }
 
-void WindowPass::run_module(size_t group, const DeviceBlock& block, std::span<const Replaced> replaced, int64_t window,
+void WindowPass::run_module(size_t group, DeviceBlock& block, std::span<const Replaced> replaced, int64_t window,
                             float* out) {
   const size_t i = input_of_group_[group];
   const __half* x = kept_[i].as<__half>() + window * options_.window * width_of(config_, i);
@@ -268,13 +283,13 @@ void WindowPass::run_module(size_t group, const DeviceBlock& block, std::span<co
   mlp_module(block, replaced, x, input(kActivation, 0), out, 1, 0);
 }
 
-void WindowPass::keep_module_output(size_t group, const DeviceBlock& block) {
+void WindowPass::keep_module_output(size_t group, DeviceBlock& block) {
   reference_.reserve(tokens() * config_.hidden * sizeof(float));
   for (int64_t window = 0; window < options_.windows; ++window)
     run_module(group, block, {}, window, reference_.as<float>() + window * options_.window * config_.hidden);
 }
 
-double WindowPass::module_difference(size_t group, const DeviceBlock& block, std::span<const Replaced> replaced) {
+double WindowPass::module_difference(size_t group, DeviceBlock& block, std::span<const Replaced> replaced) {
   const int64_t count = options_.window * config_.hidden;
   module_out_.reserve(count * sizeof(float));
   difference_parts_.reserve(kDifferenceParts * sizeof(double));

@@ -15,6 +15,7 @@
 #include "backend/cuda/cuda_objects.h"
 #include "backend/cuda/quant/device_block.h"
 #include "backend/cuda/quant/products.h"
+#include "backend/cuda/quant/stage_marks.h"
 #include "backend/device.h"
 #include "model/config.h"
 
@@ -37,7 +38,11 @@ class WindowPass {
   void set_hidden(int64_t first, MatrixView<const float>);
   void get_hidden(int64_t first, MatrixView<float>) const;
 
-  void run(const DeviceBlock&, const QuantEngine::Forward&);
+  // Reserves all that run() needs: what may find no room must come before the first hidden state changes.
+  void prepare(const QuantEngine::Forward&);
+  void run(DeviceBlock&, const QuantEngine::Forward&);
+  // Halves the windows in flight, when memory is short; false when there is one only. The results stay the same.
+  bool shrink();
   const InputStats& stats(size_t group) const { return stats_[input_of_group_[group]]; }
   int64_t tokens() const { return options_.windows * options_.window; }
   bool is_collected(size_t group) const { return stats(group).k > 0; }
@@ -48,8 +53,8 @@ class WindowPass {
     std::string_view linear;
     const __half* f16;
   };
-  void keep_module_output(size_t group, const DeviceBlock&);
-  double module_difference(size_t group, const DeviceBlock&, std::span<const Replaced>);
+  void keep_module_output(size_t group, DeviceBlock&);
+  double module_difference(size_t group, DeviceBlock&, std::span<const Replaced>);
 
  private:
   struct Linear {  // what a product needs of a DeviceLinear
@@ -60,22 +65,22 @@ class WindowPass {
   struct Part {  // windows in flight: where they stand among all, and in the buffers of inputs
     int64_t first, count, slot;
   };
-  Linear linear_of(const DeviceBlock&, std::string_view name, std::span<const Replaced> = {}) const;
+  Linear linear_of(DeviceBlock&, std::string_view name, std::span<const Replaced> = {}) const;
   void reserve_buffers();
   void reserve_for(int64_t batch);
   __half* input(size_t which, int64_t window) const;
   float* hidden(int64_t window) const;
   int64_t rows(const Part& part) const { return part.count * options_.window; }
 
-  void forward(const DeviceBlock&, const Part&);
-  void attention_module(const DeviceBlock&, std::span<const Replaced>, const __half* x, __half* attended, float* out,
+  void forward(DeviceBlock&, const Part&);
+  void attention_module(DeviceBlock&, std::span<const Replaced>, const __half* x, __half* attended, float* out,
                         int64_t windows, float beta);
-  void mlp_module(const DeviceBlock&, std::span<const Replaced>, const __half* x, __half* act, float* out,
-                  int64_t windows, float beta);
+  void mlp_module(DeviceBlock&, std::span<const Replaced>, const __half* x, __half* act, float* out, int64_t windows,
+                  float beta);
   void product(const Linear&, const __half* x, int64_t rows, __half* y);
   void add_statistics(int64_t slot, int64_t windows);
   void keep_inputs(std::span<const size_t> groups, const Part&);
-  void run_module(size_t group, const DeviceBlock&, std::span<const Replaced>, int64_t window, float* out);
+  void run_module(size_t group, DeviceBlock&, std::span<const Replaced>, int64_t window, float* out);
 
   const model::ModelConfig& config_;
   const QuantEngineOptions& options_;
@@ -86,6 +91,7 @@ class WindowPass {
   std::array<DeviceBuffer, kInputs> inputs_, kept_;
   DeviceBuffer hidden_, cos_, sin_, q_, k_, v_, gate_, up_, abs_parts_;
   DeviceBuffer reference_, module_out_, difference_parts_, difference_;
+  StageMarks marks_;
   int64_t batch_ = 0;     // windows in flight
   int64_t gram_windows_;  // of one step of the statistics, whatever the batch
   int64_t slots_ = 0;     // windows that the buffers of inputs hold: a multiple of gram_windows_
