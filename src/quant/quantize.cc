@@ -248,8 +248,8 @@ class Job {
     const std::vector<backend::BlockTensor> tensors = reader.take();
     stage("load");
     engine.load_block(layer, tensors);
-    if (layer + 1 < config_.layers) reader.start(layer + 1);
     stage("calibrate");
+    if (layer + 1 < config_.layers) reader.start(layer + 1);
     const std::vector<size_t> keep = module_groups(config_, options_);
     const double calibrating = timeline_.seconds();
     engine.forward_block({.collect = !reports,
