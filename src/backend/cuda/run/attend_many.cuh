@@ -88,16 +88,23 @@ __global__ void __launch_bounds__(kAttendThreads) attend_many(AttentionArgs a, c
   for (int first = s.sliding_window > 0 ? earliest : 0; first < end; first += kGroupKeys) {
     KeyGroup<kD> keys;
     ValueGroup<kD> values;
-    keys.load(cache, first, end, lane);
-    values.load(cache, first, end, lane);
-    float score[2][4];
+    float score[2][4] = {};
     uint32_t weights[4];
-    scores<kD>(q, kPitch, keys, lane, score);
+    if constexpr (kD <= kMostAtOnce) {
+      keys.load(cache, first, end, lane);
+      values.load(cache, first, end, lane);
+      add_scores(q, kPitch, keys, lane, score);
+    } else {
+      load_and_score<kD>(q, kPitch, cache, first, end, lane, score);
+    }
     const auto visible = [&](int h, int key) {
       return first + key <= position[h] && position[h] - (first + key) < window;
     };
-    weigh<kD>(state, score, scale, visible, lane, weights);
-    add_values<kD>(state, weights, values);
+    weigh(state, score, scale, visible, lane, weights);
+    if constexpr (kD <= kMostAtOnce)
+      add_values(state.acc, weights, values);
+    else
+      load_and_add_values(state, weights, cache, first, end, lane);
   }
   state.finish();
   store_rows<kD>(a, segment, rows, kv, state, lane);

@@ -34,6 +34,9 @@ struct Part {
 };
 
 template <int kD>
+inline constexpr int kSums = kD > kMostAtOnce ? 2 : 4;  // of RowsState
+
+template <int kD>
 struct OneShape {
   static constexpr int kRows = kD > 128 ? 8 : 16;  // query heads a block: what its sums in shared memory leave room for
   static constexpr int kQPitch = kD + 8;           // halves; 8 over, so that rows fall into different banks
@@ -69,8 +72,8 @@ __device__ __forceinline__ float3 merged(int count, MostOf most_of, TotalOf tota
 }
 
 template <int kD>
-__device__ __forceinline__ void leave_in_shared(const RowsState<kD>& state, float* sums, float2* stats, int warp,
-                                                int lane) {
+__device__ __forceinline__ void leave_in_shared(const RowsState<kD, kSums<kD>>& state, float* sums, float2* stats,
+                                                int warp, int lane) {
   using Shape = OneShape<kD>;
 #pragma unroll
   for (int h = 0; h < Shape::kRows / 8; ++h) {
@@ -108,7 +111,7 @@ __global__ void __launch_bounds__(kAttendThreads) attend_one(AttentionArgs a, Sp
   const HeadCache cache = head_cache(a, row.slot, kv);
   const int start = part.first + warp * kGroupKeys;
   // Without the new token; beyond 128 there are no registers to hold them.
-  const bool ahead = kD <= 128 && start + kGroupKeys <= row.position && start < part.end;
+  const bool ahead = kD <= kMostAtOnce && start + kGroupKeys <= row.position && start < part.end;
   KeyGroup<kD> keys;
   ValueGroup<kD> values;
   if (ahead) {
@@ -133,20 +136,27 @@ __global__ void __launch_bounds__(kAttendThreads) attend_one(AttentionArgs a, Sp
   }
   __syncthreads();
 
-  RowsState<kD> state;
+  RowsState<kD, kSums<kD>> state;
   state.clear();
   const float scale = rsqrtf(static_cast<float>(d)) * 1.44269504f;  // scores in units of log 2
   for (int first = start; first < part.end; first += kStepKeys) {
-    if (first > start || !ahead) {
-      keys.load(cache, first, part.end, lane);
-      values.load(cache, first, part.end, lane);
-    }
-    float score[2][4];
+    float score[2][4] = {};
     uint32_t weights[4];
-    scores<kD>(q, Shape::kQPitch, keys, lane, score);
+    if constexpr (kD <= kMostAtOnce) {
+      if (first > start || !ahead) {
+        keys.load(cache, first, part.end, lane);
+        values.load(cache, first, part.end, lane);
+      }
+      add_scores(q, Shape::kQPitch, keys, lane, score);
+    } else {
+      load_and_score<kD>(q, Shape::kQPitch, cache, first, part.end, lane, score);
+    }
     const auto visible = [&](int, int key) { return first + key >= part.begin && first + key < part.end; };
-    weigh<kD>(state, score, scale, visible, lane, weights);
-    add_values<kD>(state, weights, values);
+    weigh(state, score, scale, visible, lane, weights);
+    if constexpr (kD <= kMostAtOnce)
+      add_values(state.acc, weights, values);
+    else
+      load_and_add_values(state, weights, cache, first, part.end, lane);
   }
   state.finish();
   leave_in_shared<kD>(state, sums, stats, warp, lane);

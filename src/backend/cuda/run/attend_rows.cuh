@@ -19,9 +19,10 @@ inline constexpr int kGroupKeys = 16;
 inline constexpr float kNothing = -INFINITY;
 
 // Softmax of 16 rows under way: sums relative to the largest score so far. A lane has rows g ([0]) and g + 8 ([1]).
-template <int kD>
+// kSums = 2: of rows 0 .. 7 alone, where the others are empty and d = 256 would take 128 registers of 255.
+template <int kD, int kSums = 4>
 struct RowsState {
-  float acc[kD / 8][4];
+  float acc[kD / 8][kSums];
   float most[2], total[2];  // scores in units of log 2; `total` of this lane's columns only, until finish()
 
   __device__ __forceinline__ void clear() {
@@ -58,19 +59,19 @@ __device__ __forceinline__ uint4 load16_or_zero(const __half* from, bool there) 
   return there ? *reinterpret_cast<const uint4*>(from) : make_uint4(0, 0, 0, 0);
 }
 
-// 16 keys from `first`, which is a multiple of 16: all in one page. Those from `end` on are zero, like d beyond the
-// head's.
+// kD numbers from `offset` of 16 keys from `first`, which is a multiple of 16: all in one page. Those from `end` on are
+// zero, like d beyond the head's.
 template <int kD>
 struct KeyGroup {
   uint4 k[2][kD / 32];
 
-  __device__ __forceinline__ void load(const HeadCache& cache, int first, int end, int lane) {
+  __device__ __forceinline__ void load(const HeadCache& cache, int first, int end, int lane, int offset = 0) {
     const __half* keys = cache.key(first);
 #pragma unroll
     for (int j = 0; j < 2; ++j)
 #pragma unroll
       for (int c = 0; c < kD / 32; ++c) {
-        const int key = 8 * j + lane / 4, at = 32 * c + lane % 4 * 8;
+        const int key = 8 * j + lane / 4, at = offset + 32 * c + lane % 4 * 8;
         k[j][c] = load16_or_zero(keys + key * cache.d + at, first + key < end && at < cache.d);
       }
   }
@@ -80,13 +81,13 @@ template <int kD>
 struct ValueGroup {
   uint4 v[kD / 64][4];  // keys 2t, 2t + 1, 2t + 8, 2t + 9
 
-  __device__ __forceinline__ void load(const HeadCache& cache, int first, int end, int lane) {
+  __device__ __forceinline__ void load(const HeadCache& cache, int first, int end, int lane, int offset = 0) {
     const __half* values = cache.value(first);
 #pragma unroll
     for (int b = 0; b < kD / 64; ++b)
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        const int key = lane % 4 * 2 + i % 2 + i / 2 * 8, at = 64 * b + lane / 4 * 8;
+        const int key = lane % 4 * 2 + i % 2 + i / 2 * 8, at = offset + 64 * b + lane / 4 * 8;
         v[b][i] = load16_or_zero(values + key * cache.d + at, first + key < end && at < cache.d);
       }
   }
@@ -96,15 +97,11 @@ __device__ __forceinline__ uint32_t word(const uint4& v, int i) {
   return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
 }
 
-// Scores of 16 rows and 16 keys: tile j has keys 8j + 2t and + 1, rows g ([0], [1]) and g + 8 ([2], [3]). q: 16 rows in
-// shared memory, `pitch` halves apart.
+// Adds up scores of 16 rows and 16 keys: tile j has keys 8j + 2t and + 1, rows g ([0], [1]) and g + 8 ([2], [3]). q: 16
+// rows in shared memory, `pitch` halves apart.
 template <int kD>
-__device__ __forceinline__ void scores(const __half* q, int pitch, const KeyGroup<kD>& keys, int lane,
-                                       float (&s)[2][4]) {
-#pragma unroll
-  for (auto& tile : s)
-#pragma unroll
-    for (float& v : tile) v = 0.f;
+__device__ __forceinline__ void add_scores(const __half* q, int pitch, const KeyGroup<kD>& keys, int lane,
+                                           float (&s)[2][4]) {
   const __half* upper = q + lane / 4 * pitch + lane % 4 * 8;
 #pragma unroll
   for (int c = 0; c < kD / 32; ++c) {
@@ -122,9 +119,9 @@ __device__ __forceinline__ void scores(const __half* q, int pitch, const KeyGrou
 
 // Scores -> weights relative to the largest so far, as operand A of p v; what was summed before is rescaled to it.
 // visible(half, key) with key counted from the group's first.
-template <int kD, class Visible>
-__device__ __forceinline__ void weigh(RowsState<kD>& state, float (&s)[2][4], float scale, const Visible& visible,
-                                      int lane, uint32_t (&p)[4]) {
+template <int kD, int kSums, class Visible>
+__device__ __forceinline__ void weigh(RowsState<kD, kSums>& state, float (&s)[2][4], float scale,
+                                      const Visible& visible, int lane, uint32_t (&p)[4]) {
   float most[2] = {state.most[0], state.most[1]};
 #pragma unroll
   for (int j = 0; j < 2; ++j)
@@ -153,15 +150,16 @@ __device__ __forceinline__ void weigh(RowsState<kD>& state, float (&s)[2][4], fl
 #pragma unroll
   for (auto& tile : state.acc)
 #pragma unroll
-    for (int e = 0; e < 4; ++e) tile[e] *= correction[e / 2];
+    for (int e = 0; e < kSums; ++e) tile[e] *= correction[e / 2];
 #pragma unroll
   for (int j = 0; j < 2; ++j)
 #pragma unroll
     for (int h = 0; h < 2; ++h) p[2 * j + h] = bits(__floats2half2_rn(s[j][2 * h], s[j][2 * h + 1]));
 }
 
-template <int kD>
-__device__ __forceinline__ void add_values(RowsState<kD>& state, const uint32_t (&p)[4], const ValueGroup<kD>& values) {
+// acc: those of RowsState, from the first that the values stand for.
+template <int kD, int kSums>
+__device__ __forceinline__ void add_values(float (*acc)[kSums], const uint32_t (&p)[4], const ValueGroup<kD>& values) {
 #pragma unroll
   for (int b = 0; b < kD / 64; ++b)
 #pragma unroll
@@ -169,8 +167,43 @@ __device__ __forceinline__ void add_values(RowsState<kD>& state, const uint32_t 
       const uint32_t pick = j % 2 == 0 ? 0x5410 : 0x7632;  // the lower or the upper half of both words
       const uint32_t b0 = __byte_perm(word(values.v[b][0], j / 2), word(values.v[b][1], j / 2), pick);
       const uint32_t b1 = __byte_perm(word(values.v[b][2], j / 2), word(values.v[b][3], j / 2), pick);
-      mma<__half>(state.acc[8 * b + j], p, b0, b1);
+      float(&sums)[kSums] = acc[8 * b + j];
+      if constexpr (kSums == 4) {
+        mma<__half>(sums, p, b0, b1);
+      } else {
+        float both[4] = {sums[0], sums[1], 0.f, 0.f};
+        mma<__half>(both, p, b0, b1);
+        sums[0] = both[0], sums[1] = both[1];
+      }
     }
+}
+
+// Where sums of d = 256 take 128 registers, keys and values come 128 numbers at a time, where they are used. ptxas
+// would load them all at once, and spill (10.0, 12.0), but for the barriers.
+inline constexpr int kMostAtOnce = 128;
+
+template <int kD>
+__device__ __forceinline__ void load_and_score(const __half* q, int pitch, const HeadCache& cache, int first, int end,
+                                               int lane, float (&s)[2][4]) {
+#pragma unroll
+  for (int offset = 0; offset < kD; offset += kMostAtOnce) {
+    KeyGroup<kMostAtOnce> keys;
+    __syncwarp();
+    keys.load(cache, first, end, lane, offset);
+    add_scores(q + offset, pitch, keys, lane, s);
+  }
+}
+
+template <int kD, int kSums>
+__device__ __forceinline__ void load_and_add_values(RowsState<kD, kSums>& state, const uint32_t (&p)[4],
+                                                    const HeadCache& cache, int first, int end, int lane) {
+#pragma unroll
+  for (int offset = 0; offset < kD; offset += kMostAtOnce) {
+    ValueGroup<kMostAtOnce> values;
+    __syncwarp();
+    values.load(cache, first, end, lane, offset);
+    add_values(state.acc + offset / 8, p, values);
+  }
 }
 
 }  // namespace awq::backend::cuda
