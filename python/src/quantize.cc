@@ -64,7 +64,7 @@ QuantizeReport quantize_model(const fs::path& model, const fs::path& out, int bi
                               const std::string& text_column, int samples, int seqlen, const std::string& search,
                               const std::string& objective, bool clip, uint64_t seed, bool dry_run, bool resume,
                               bool force, const std::optional<fs::path>& work_dir, const std::string& device,
-                              int threads, int batch, const std::optional<fs::path>& trace,
+                              int threads, int batch, uint64_t gpu_memory, const std::optional<fs::path>& trace,
                               const std::optional<OnProgress>& progress) {
   QuantizeOptions o;
   o.model = model.string();
@@ -93,6 +93,7 @@ QuantizeReport quantize_model(const fs::path& model, const fs::path& out, int bi
   o.device = device;
   o.threads = threads;
   o.batch = batch;
+  o.gpu_memory = gpu_memory;
   o.trace = trace.value_or(fs::path());
   return run(std::move(o), progress);
 }
@@ -107,7 +108,8 @@ constexpr const char* kQuantizeDoc =
     "read, 'gemv', 'gemv_fast' or 'modelopt'; the report warns of who misreads one. `search` is 'both', 'duo', 'paper' "
     "or 'none' (plain rounding); `objective` 'gram' or 'module'. `keep_fp16=0.01` keeps the most "
     "active 1 % of each linear's input channels exact. `device` is 'auto' (the first GPU that can be used, else the "
-    "CPU), 'cpu', 'cuda' or 'cuda:1'; `trace` a file for chrome://tracing. `serve_tp=[1, 2, 4]` refuses what vLLM "
+    "CPU), 'cpu', 'cuda' or 'cuda:1'; `gpu_memory` the bytes of a GPU that may be taken, 0 for what is free; `trace` a "
+    "file for chrome://tracing. `serve_tp=[1, 2, 4]` refuses what vLLM "
     "and SGLang could not cut across so many GPUs, and `pad_intermediate='auto'` pads the MLP so that they can. "
     "`progress` is called with a QuantizeProgress on the calling thread; an exception in it, like Ctrl-C, stops the "
     "run, which `resume=True` continues to the same bytes.";
@@ -128,7 +130,7 @@ void bind_reports(nb::module_& m) {
       .def_ro("dead_channels", &LinearReport::dead_channels, "input channels that no calibration token excites")
       .def_ro("warning", &LinearReport::warning);
   nb::class_<StageSeconds>(m, "StageSeconds", "Seconds of one stage; tracks run side by side, their stages in turn.")
-      .def_ro("track", &StageSeconds::track, "'read', 'compute', 'write', 'outer'")
+      .def_ro("track", &StageSeconds::track, "'read', 'compute', 'write', 'outer'; 'calibrate' within 'compute'")
       .def_ro("stage", &StageSeconds::stage, "'calibrate', 'search', 'wait for reading', ...")
       .def_ro("seconds", &StageSeconds::seconds);
   nb::class_<QuantizeReport>(m, "QuantizeReport", "What a quantization did, or with `dry_run` would do.")
@@ -146,6 +148,7 @@ void bind_reports(nb::module_& m) {
       .def_ro("warnings", &QuantizeReport::warnings)
       .def_ro("planned_memory_bytes", &QuantizeReport::planned_memory_bytes)
       .def_ro("planned_device_bytes", &QuantizeReport::planned_device_bytes, "of the GPU; 0 on the CPU")
+      .def_ro("streams_linears", &QuantizeReport::streams_linears, "the GPU holds one linear at a time, not a block")
       .def_ro("planned_disk_bytes", &QuantizeReport::planned_disk_bytes)
       .def_ro("kept_fp16", &QuantizeReport::kept_fp16, "modules that are not quantized")
       .def("__repr__", [](const QuantizeReport& r) {
@@ -165,7 +168,7 @@ void bind_quantize(nb::module_& m) {
         "tokens"_a = nb::none(), "text_column"_a = "text", "samples"_a = 128, "seqlen"_a = 512, "search"_a = "both",
         "objective"_a = "gram", "clip"_a = true, "seed"_a = 42, "dry_run"_a = false, "resume"_a = false,
         "force"_a = false, "work_dir"_a = nb::none(), "device"_a = "auto", "threads"_a = 0, "batch"_a = 0,
-        "trace"_a = nb::none(), "progress"_a = nb::none(), kQuantizeDoc);
+        "gpu_memory"_a = uint64_t{0}, "trace"_a = nb::none(), "progress"_a = nb::none(), kQuantizeDoc);
 }
 
 }  // namespace awq::python

@@ -98,8 +98,10 @@ def test_other_layouts(cli, demo, text_file, tmp_path, version):
 
 
 def test_device_and_trace(demo, tmp_path):
-    report = awq_cpp.quantize(demo, tmp_path / "out", device="cpu", trace=tmp_path / "trace.json", **QUICK)
-    assert report.device.startswith("cpu") and "calibrate" in (tmp_path / "trace.json").read_text()
+    trace = tmp_path / "trace.json"
+    report = awq_cpp.quantize(demo, tmp_path / "out", device="cpu", gpu_memory=2**30, trace=trace, **QUICK)
+    assert report.planned_device_bytes == 0 and not report.streams_linears
+    assert report.device.startswith("cpu") and "calibrate" in trace.read_text()
     with pytest.raises(awq_cpp.DeviceError):
         awq_cpp.quantize(demo, tmp_path / "other", device="cuda:77", **QUICK)
 
