@@ -49,7 +49,7 @@ struct TokenDraw {
 struct StageTime {
   std::string name;    // "q k v", "attention", "lm_head"
   double us = 0;       // of one call, alone: with nothing of its neighbours overlapping
-  int64_t calls = 1;   // a step
+  int64_t calls = 1;   // a step; 0: the whole step, launched at once
   uint64_t bytes = 0;  // that one call must read: weights, keys and values
 };
 

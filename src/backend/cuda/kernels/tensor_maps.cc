@@ -63,4 +63,9 @@ cudaError_t make_pipeline_maps(const LinearArgs& a, int tokens, int x_boxes, int
   return cudaSuccess;
 }
 
+cudaError_t make_rows_map(const void* base, int64_t n, int64_t k, int rows, int chunks, CUtensorMap* map) {
+  return encode(map, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, base, {{64, 0, 64}, {n, k * 2, rows}, {k / 64, 128, chunks}},
+                CU_TENSOR_MAP_SWIZZLE_128B);
+}
+
 }  // namespace awq::backend::cuda

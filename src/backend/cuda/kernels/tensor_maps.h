@@ -16,4 +16,8 @@ struct PipelineMaps {
 cudaError_t make_pipeline_maps(const LinearArgs&, int tokens, int x_boxes, int row_blocks, int groups,
                                PipelineMaps* maps);
 
+// f16 (n, k) in boxes of `rows` rows x `chunks` times 64 k, a box as [chunk][row][128 bytes, swizzled]. Needs
+// k % 64 == 0.
+cudaError_t make_rows_map(const void* base, int64_t n, int64_t k, int rows, int chunks, CUtensorMap* map);
+
 }  // namespace awq::backend::cuda

@@ -75,6 +75,17 @@ struct KeyGroup {
         k[j][c] = load16_or_zero(keys + key * cache.d + at, first + key < end && at < cache.d);
       }
   }
+
+  // Makes `from` the key number `which` of the group.
+  __device__ __forceinline__ void put(int which, const __half* from, int d, int lane) {
+#pragma unroll
+    for (int j = 0; j < 2; ++j)
+#pragma unroll
+      for (int c = 0; c < kD / 32; ++c) {
+        const int at = 32 * c + lane % 4 * 8;
+        if (8 * j + lane / 4 == which && at < d) k[j][c] = *reinterpret_cast<const uint4*>(from + at);
+      }
+  }
 };
 
 template <int kD>
@@ -91,7 +102,27 @@ struct ValueGroup {
         v[b][i] = load16_or_zero(values + key * cache.d + at, first + key < end && at < cache.d);
       }
   }
+
+  __device__ __forceinline__ void put(int which, const __half* from, int d, int lane) {
+#pragma unroll
+    for (int b = 0; b < kD / 64; ++b)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int at = 64 * b + lane / 4 * 8;
+        if (lane % 4 * 2 + i % 2 + i / 2 * 8 == which && at < d) v[b][i] = *reinterpret_cast<const uint4*>(from + at);
+      }
+  }
 };
+
+// Has L2 fetch 16 keys and values: two lanes a token, 128 bytes at a time.
+__device__ __forceinline__ void prefetch_group(const HeadCache& cache, int first, int end, int lane) {
+  if (first + lane / 2 >= end) return;
+  const __half* const key = cache.key(first) + lane / 2 * cache.d;
+  for (int at = lane % 2 * 64; at < cache.d; at += 128) {
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(key + at));
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(key + (cache.values - cache.keys) + at));
+  }
+}
 
 __device__ __forceinline__ uint32_t word(const uint4& v, int i) {
   return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;

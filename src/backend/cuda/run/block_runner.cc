@@ -33,7 +33,7 @@ BlockRunner::BlockRunner(const model::ModelConfig& config, const DeviceModel& mo
       model_(model),
       pages_(pages),
       rope_(rope),
-      on_{stream, gpu.capability >= 90, gpu.sms},
+      on_{stream, gpu.capability >= 90, gpu.sms, gpu.capability >= 90, gpu.smem_per_block},
       most_rows_(std::clamp(kBufferBytes / row_bytes(config), kLeastRows, kMostRows)),
       logit_rows_(std::clamp(kLogitBytes / (config.vocab * int64_t{sizeof(float)}), kMostTogether, most_rows_)) {
   const int64_t heads = config.heads * config.head_dim, kv = config.kv_heads * config.head_dim;

@@ -17,6 +17,7 @@
 #include "backend/cuda/kernels/fragments.cuh"
 #include "backend/cuda/kernels/launch_kernel.h"
 #include "backend/cuda/run/dense.h"
+#include "backend/cuda/run/dense_stream.h"
 #include "backend/cuda/run/row_kernels.h"
 
 namespace awq::backend::cuda {
@@ -138,7 +139,8 @@ cudaError_t multiply_dense(const DenseArgs& a, void* workspace, const LaunchTarg
   const bool wide_bias = a.wide && a.bias != nullptr;  // what no model asks for has no kernel of its own
   if (takes_cublaslt(a.m) && !wide_bias) return launch_cublaslt(a, workspace, on);
   for (int64_t first = 0; first < a.m; first += kFewDenseRows) {
-    const cudaError_t status = launch_gemv(rows_from(a, first, std::min(kFewDenseRows, a.m - first)), on);
+    const DenseArgs part = rows_from(a, first, std::min(kFewDenseRows, a.m - first));
+    const cudaError_t status = takes_stream(part, on) ? launch_stream(part, on) : launch_gemv(part, on);
     if (status != cudaSuccess) return status;
   }
   return cudaSuccess;

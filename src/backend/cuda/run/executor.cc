@@ -75,7 +75,8 @@ CudaExecutor::CudaExecutor(const ExecutorRequest& request, const WeightSource& s
       chunk_picked_(runner_.most_rows()),
       chunk_segments_(runner_.most_rows()),
       chunk_read_(make_event()) {
-  check_cuda(cudaStreamSynchronize(stream_.get()), "preparing the device");
+  // Of the default stream too, which this one does not wait for: weights and the page table may still be on their way.
+  check_cuda(cudaDeviceSynchronize(), "preparing the device");
 }
 
 void CudaExecutor::use_device() const { check_cuda(cudaSetDevice(device_.index), "choosing the device"); }
@@ -274,6 +275,7 @@ std::vector<StageTime> CudaExecutor::time_stages(int sequences, int64_t context)
     if (stage.name == "attention") bytes = static_cast<uint64_t>(m * context) * cache_bytes() / config_.layers;
     times.push_back({stage.name, us / static_cast<double>(calls), calls, bytes});
   }
+  times.push_back({"whole step", replay_us(stream_.get(), [&] { step(m); }), 0, 0});
   for (int64_t i = 0; i < m; ++i) reset(static_cast<int>(i));
   return times;
 }

@@ -34,6 +34,7 @@ __global__ void __launch_bounds__(kThreads) pick_token(PickArgs a) {
   wait_for_previous_kernel();
   const float* const logits = a.logits + blockIdx.y * a.vocab;
   uint64_t best = 0;
+#pragma unroll 4
   for (int64_t i = blockIdx.x * kThreads + threadIdx.x; i < a.vocab; i += int64_t{kPickBlocks} * kThreads)
     best = larger(best, key_of(logits[i], static_cast<int>(i)));
   best = block_max(best);

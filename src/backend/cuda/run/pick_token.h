@@ -17,7 +17,7 @@ struct PickArgs {
   int32_t* tickets;     // (m): zero before the first launch, and after each
   int64_t m, vocab;
 };
-inline constexpr int kPickBlocks = 32;
+inline constexpr int kPickBlocks = 128;
 cudaError_t launch_pick(const PickArgs&, const LaunchTarget&);
 
 }  // namespace awq::backend::cuda

@@ -14,28 +14,58 @@ struct HeadNorm {
 
 inline constexpr int kPairsALane = 4;  // d <= 256
 
-// `rope`: cosine and sine of each pair at the token's position. `to` may be x.
-__device__ __forceinline__ void rotate_head(const __half* x, int d, const HeadNorm& norm, const float2* rope, int lane,
-                                            __half* to) {
-  const int half = d / 2;
-  float a[kPairsALane], b[kPairsALane], squares = 0.f;
+// Cosine and sine of a lane's pairs at one position: `rope` has d / 2 of them.
+struct HeadTurn {
+  float2 of[kPairsALane];
+
+  __device__ __forceinline__ HeadTurn(const float2* rope, int d, int lane) {
 #pragma unroll
-  for (int p = 0; p < kPairsALane; ++p) {
-    const int i = lane + 32 * p;
-    a[p] = i < half ? __half2float(x[i]) : 0.f;
-    b[p] = i < half ? __half2float(x[i + half]) : 0.f;
-    squares += a[p] * a[p] + b[p] * b[p];
+    for (int p = 0; p < kPairsALane; ++p) of[p] = lane + 32 * p < d / 2 ? rope[lane + 32 * p] : make_float2(1.f, 0.f);
   }
-  const float scale = norm.weight == nullptr ? 1.f : 1.f / sqrtf(warp_sum(squares) / static_cast<float>(d) + norm.eps);
+};
+
+struct HeadPairs {
+  float a[kPairsALane], b[kPairsALane];
+
+  __device__ __forceinline__ void load(const __half* x, int d, int lane) {
 #pragma unroll
-  for (int p = 0; p < kPairsALane; ++p) {
-    const int i = lane + 32 * p;
-    if (i >= half) continue;
-    if (norm.weight != nullptr) a[p] *= scale * norm.weight[i], b[p] *= scale * norm.weight[i + half];
-    const float2 turn = rope[i];
-    to[i] = __float2half_rn(a[p] * turn.x - b[p] * turn.y);
-    to[i + half] = __float2half_rn(b[p] * turn.x + a[p] * turn.y);
+    for (int p = 0; p < kPairsALane; ++p) {
+      const int i = lane + 32 * p;
+      a[p] = i < d / 2 ? __half2float(x[i]) : 0.f;
+      b[p] = i < d / 2 ? __half2float(x[i + d / 2]) : 0.f;
+    }
   }
+
+  __device__ __forceinline__ void norm(int d, const HeadNorm& norm, int lane) {
+    float squares = 0.f;
+#pragma unroll
+    for (int p = 0; p < kPairsALane; ++p) squares += a[p] * a[p] + b[p] * b[p];
+    const float scale = 1.f / sqrtf(warp_sum(squares) / static_cast<float>(d) + norm.eps);
+#pragma unroll
+    for (int p = 0; p < kPairsALane; ++p) {
+      const int i = lane + 32 * p;
+      if (i < d / 2) a[p] *= scale * norm.weight[i], b[p] *= scale * norm.weight[i + d / 2];
+    }
+  }
+
+  __device__ __forceinline__ void rotate(int d, const HeadNorm& by, const HeadTurn& turn, int lane, __half* to) {
+    if (by.weight != nullptr) norm(d, by, lane);
+#pragma unroll
+    for (int p = 0; p < kPairsALane; ++p) {
+      const int i = lane + 32 * p;
+      if (i >= d / 2) continue;
+      to[i] = __float2half_rn(a[p] * turn.of[p].x - b[p] * turn.of[p].y);
+      to[i + d / 2] = __float2half_rn(b[p] * turn.of[p].x + a[p] * turn.of[p].y);
+    }
+  }
+};
+
+// `to` may be x.
+__device__ __forceinline__ void rotate_head(const __half* x, int d, const HeadNorm& norm, const HeadTurn& turn,
+                                            int lane, __half* to) {
+  HeadPairs pairs;
+  pairs.load(x, d, lane);
+  pairs.rotate(d, norm, turn, lane, to);
 }
 
 }  // namespace awq::backend::cuda

@@ -38,10 +38,13 @@ __global__ void embed(EmbedArgs a) {
   for (int64_t i = threadIdx.x; i < a.n / 4; i += blockDim.x) to[i] = widen(from[i]);
 }
 
-// A block a row, which it keeps in shared memory between the two passes.
+// A block a row, which it keeps in shared memory between the two passes. So it does the weights, which come from beyond
+// L2 once a token: read while the kernel before ends, they cost nothing. A thread reads what it wrote itself.
 __global__ void add_norm(AddNormArgs a) {
-  extern __shared__ float4 sums[];  // (n / 4)
+  extern __shared__ float4 sums[];  // (n / 4), and as many weights
   if (!a.in_order) allow_next_kernel();
+  float4* const weight = sums + a.n / 4;
+  for (int i = threadIdx.x; i < a.n / 4; i += blockDim.x) weight[i] = reinterpret_cast<const float4*>(a.weight)[i];
   wait_for_previous_kernel();
   if (a.in_order) allow_next_kernel();
   const int64_t from = a.picked == nullptr ? blockIdx.x : a.picked[blockIdx.x];
@@ -60,7 +63,6 @@ __global__ void add_norm(AddNormArgs a) {
     squares += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
   }
   const float scale = 1.f / sqrtf(block_sum(squares) / static_cast<float>(a.n) + a.eps);
-  const auto* weight = reinterpret_cast<const float4*>(a.weight);
   auto* out = reinterpret_cast<Half4*>(a.out + blockIdx.x * a.n);
   for (int i = threadIdx.x; i < count; i += blockDim.x) {
     const float4 v = sums[i], w = weight[i];
@@ -120,8 +122,8 @@ cudaError_t launch_embed(const EmbedArgs& a, const LaunchTarget& on) {
 }
 
 cudaError_t launch_add_norm(const AddNormArgs& a, const LaunchTarget& on) {
-  return launch_kernel(add_norm, blocks(a.m), threads_for_row(a.n), static_cast<size_t>(a.n) * sizeof(float), on.stream,
-                       on.overlap, a);
+  return launch_kernel(add_norm, blocks(a.m), threads_for_row(a.n), static_cast<size_t>(a.n) * 2 * sizeof(float),
+                       on.stream, on.overlap, a);
 }
 
 cudaError_t launch_silu_mul(const __half* gate_up, __half* out, int64_t m, int64_t n, const LaunchTarget& on) {

@@ -24,6 +24,8 @@ struct LaunchTarget {
   cudaStream_t stream = nullptr;
   bool overlap = false;
   int sms = 0;
+  bool clusters = false;   // the device has clusters and bulk copies (9.0)
+  int smem_per_block = 0;  // bytes, at most
 };
 
 inline constexpr int kPageTokens = 64;

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <random>
 
+#include "backend/cuda/current_gpu.h"
 #include "backend/cuda/gpu/device_case.h"
 #include "backend/cuda/run/attention.h"
 #include "backend/cuda/run/page_pool.h"
@@ -143,9 +144,8 @@ class OnDevice {
         rope_(frequencies(p.shape.head_dim), 4096),
         q_norm_(on_device(p.q_norm)),
         k_norm_(on_device(p.k_norm)) {
-    int sms = 0;
-    require(cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, 0));
-    on_ = {stream, false, sms};
+    const Gpu gpu = current_gpu();
+    on_ = {stream, false, gpu.sms, gpu.capability >= 90};
     for (size_t s = 0; s < p.lengths.size(); ++s) pages_.ensure(slot(s), p.lengths[s], stream);
     rope_.extend(*std::max_element(p.lengths.begin(), p.lengths.end()), stream);
   }
@@ -204,9 +204,59 @@ class OnDevice {
     all.resize(all.size() - row);
     return all;
   }
+
+  // Two steps of the last rows after each other, captured: whether the second may start early.
+  int captured_overlap() {
+    const std::vector<StepRow> rows = {{0, slot(0), p_.lengths[0] - 1}};
+    const DeviceMemory device_rows = on_device(rows), qkv = on_device(p_.qkv[0]);
+    const DeviceMemory out(static_cast<size_t>(p_.shape.heads * p_.shape.head_dim) * 2);
+    const DeviceMemory partials(static_cast<size_t>(split_floats(p_.shape, 1, splits())) * 4);
+    const DeviceMemory tickets = on_device(std::vector<int32_t>(static_cast<size_t>(split_tickets(p_.shape, 1))));
+    LaunchTarget on = on_;
+    on.overlap = true;
+    return captured_overlaps(stream_, [&] {
+      for (int step = 0; step < 2; ++step)
+        require(launch_attend_one(args(qkv, out, device_rows, 1), splits(),
+                                  {static_cast<float*>(partials.data()), static_cast<int32_t*>(tickets.data())}, on));
+    });
+  }
+  // Keys, then values, of the last token of a context as they lie in the cache.
+  std::vector<uint16_t> newest(size_t s) const {
+    std::vector<uint16_t> out;
+    for (uint16_t* const head : newest_heads(s)) {
+      const size_t at = out.size();
+      out.resize(at + static_cast<size_t>(p_.shape.head_dim));
+      require(cudaMemcpy(out.data() + at, head, static_cast<size_t>(p_.shape.head_dim) * 2, cudaMemcpyDeviceToHost));
+    }
+    return out;
+  }
+  // The same after launch_append has written them.
+  std::vector<uint16_t> appended(size_t s) {
+    for (uint16_t* const head : newest_heads(s))
+      require(cudaMemset(head, 0xff, static_cast<size_t>(p_.shape.head_dim) * 2));
+    const DeviceMemory row = on_device(std::vector<StepRow>{{0, slot(s), p_.lengths[s] - 1}});
+    const DeviceMemory qkv = on_device(std::vector<f16_t>(p_.qkv[s].end() - p_.shape.qkv_columns(), p_.qkv[s].end()));
+    require(launch_append(args(qkv, qkv, row, 1), on_));
+    require(cudaStreamSynchronize(stream_));
+    return newest(s);
+  }
+  bool has_clusters() const { return on_.clusters; }
+  void use_clusters(bool yes) { on_.clusters = yes; }
   int splits() const { return attention_splits(p_.shape, static_cast<int64_t>(p_.lengths.size()) + 1, on_.sms); }
 
  private:
+  std::vector<uint16_t*> newest_heads(size_t s) const {
+    const int last = p_.lengths[s] - 1, d = p_.shape.head_dim;
+    const PageTable table = pages_.table();
+    uint16_t* page = nullptr;
+    require(cudaMemcpy(&page, table.pages + slot(s) * table.pages_a_slot + last / kPageTokens, sizeof(page),
+                       cudaMemcpyDeviceToHost));
+    std::vector<uint16_t*> heads;
+    for (int kv = 0; kv < 2 * p_.shape.kv_heads; ++kv)
+      heads.push_back(
+          page + (static_cast<int64_t>(2 * kLayer * p_.shape.kv_heads + kv) * kPageTokens + last % kPageTokens) * d);
+    return heads;
+  }
   AttentionArgs args(const DeviceMemory& qkv, const DeviceMemory& out, const DeviceMemory& rows, int64_t m) const {
     const auto norm = [](const DeviceMemory& n) {
       return n.bytes() == 0 ? nullptr : static_cast<const float*>(n.data());
@@ -258,14 +308,36 @@ TEST_P(Attention, OfAPromptIsTheDefinition) {
 
 TEST_P(Attention, OfOneTokenIsTheDefinitionForEverySplit) {
   const Problem p(GetParam());
-  for (const int splits : {1, 3, OnDevice(p, stream_.get()).splits(), 64}) {
-    OnDevice device(p, stream_.get());
-    device.prompts();
-    const std::vector<uint16_t> got = device.last_rows(splits);
-    SCOPED_TRACE(std::to_string(splits) + " splits");
-    for (size_t s = 0; s < p.lengths.size(); ++s)
-      expect_row(p, s, p.lengths[s] - 1, got.data() + s * p.shape.heads * p.shape.head_dim);
+  const OnDevice any(p, stream_.get());
+  for (const bool clusters : {false, true}) {
+    if (clusters && !any.has_clusters()) continue;
+    for (const int splits : {1, 2, 3, 4, 8, any.splits(), 64}) {
+      OnDevice device(p, stream_.get());
+      device.use_clusters(clusters);
+      device.prompts();
+      const std::vector<uint16_t> got = device.last_rows(splits);
+      SCOPED_TRACE(std::to_string(splits) + " splits" + (clusters ? " in clusters" : ""));
+      for (size_t s = 0; s < p.lengths.size(); ++s)
+        expect_row(p, s, p.lengths[s] - 1, got.data() + s * p.shape.heads * p.shape.head_dim);
+    }
   }
+}
+
+// The key and value that the step appended are those that a prompt of the same tokens appends.
+TEST_P(Attention, OfOneTokenLeavesItsKeyAndValue) {
+  const Problem p(GetParam());
+  OnDevice device(p, stream_.get());
+  device.prompts();
+  const std::vector<uint16_t> once = device.last_rows(device.splits());
+  EXPECT_EQ(device.last_rows(device.splits()), once) << "appending the same token again changed what it attends to";
+  for (size_t s = 0; s < p.lengths.size(); ++s) EXPECT_EQ(device.newest(s), device.appended(s)) << "context " << s;
+}
+
+TEST_P(Attention, CapturedLaunchesMayStartEarly) {
+  const Problem p(GetParam());
+  OnDevice device(p, stream_.get());
+  if (!device.has_clusters()) GTEST_SKIP() << "no programmatic launches before 9.0";
+  EXPECT_EQ(device.captured_overlap(), 1);
 }
 
 TEST_P(Attention, OfOneTokenGivesTheSameBitsEachTime) {

@@ -37,13 +37,36 @@ std::string why_no_gpu() {
   return count == 0 ? "no GPU" : "";
 }
 
+int overlaps(cudaGraph_t graph) {
+#if CUDART_VERSION >= 13000
+  const auto edges_of = cudaGraphGetEdges;
+#else
+  const auto edges_of = cudaGraphGetEdges_v2;
+#endif
+  size_t count = 0;
+  require(edges_of(graph, nullptr, nullptr, nullptr, &count));
+  std::vector<cudaGraphNode_t> from(count), to(count);
+  std::vector<cudaGraphEdgeData> edges(count);
+  require(edges_of(graph, from.data(), to.data(), edges.data(), &count));
+  return static_cast<int>(std::count_if(edges.begin(), edges.end(), [](const cudaGraphEdgeData& edge) {
+    return edge.type == cudaGraphDependencyTypeProgrammatic;
+  }));
+}
+
 DeviceMemory::DeviceMemory(size_t bytes) : bytes_(bytes) {
   require(cudaMalloc(&start_, bytes + 2 * kGuard));
   require(cudaMemset(start_, kGuardByte, bytes + 2 * kGuard));
   poison();
 }
 
-void DeviceMemory::poison() { require(cudaMemset(data(), kPoisonByte, bytes_)); }
+void DeviceMemory::poison() {
+  require(cudaMemset(data(), kPoisonByte, bytes_));
+  settle();
+}
+
+// The default stream's fills and copies from pageable memory may still be under way when they return, and the streams
+// of make_stream() do not wait for them.
+void DeviceMemory::settle() { require(cudaStreamSynchronize(cudaStreamLegacy)); }
 
 bool DeviceMemory::guards_intact() const {
   std::array<uint8_t, 2 * kGuard> guards;

@@ -40,6 +40,7 @@ class DeviceMemory {
   template <class T>
   void upload(std::span<const T> host) {
     require(cudaMemcpy(data(), host.data(), host.size_bytes(), cudaMemcpyHostToDevice));
+    settle();
   }
   template <class T>
   std::vector<T> download() const {
@@ -49,10 +50,25 @@ class DeviceMemory {
   }
 
  private:
+  static void settle();  // waits until fills and copies have arrived
+
   static constexpr size_t kGuard = 256;
   void* start_ = nullptr;
   size_t bytes_;
 };
+
+int overlaps(cudaGraph_t graph);  // kernels that may start before the one ahead of them has ended
+
+template <class Body>
+int captured_overlaps(cudaStream_t stream, Body&& body) {
+  require(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+  body();
+  cudaGraph_t graph = nullptr;
+  require(cudaStreamEndCapture(stream, &graph));
+  const int count = overlaps(graph);
+  require(cudaGraphDestroy(graph));
+  return count;
+}
 
 // f16 or bf16 bits.
 uint16_t to_bits(float value, awq_cuda_type type);

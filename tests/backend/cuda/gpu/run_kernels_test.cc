@@ -8,8 +8,10 @@
 
 #include "backend/cuda/cublaslt.h"
 #include "backend/cuda/cuda_objects.h"
+#include "backend/cuda/current_gpu.h"
 #include "backend/cuda/gpu/device_case.h"
 #include "backend/cuda/run/dense.h"
+#include "backend/cuda/run/dense_stream.h"
 #include "backend/cuda/run/pick_token.h"
 #include "backend/cuda/run/row_kernels.h"
 #include "core/half.h"
@@ -153,13 +155,16 @@ struct DenseShape {
   bool bias, wide;
 };
 
-TEST_F(RunKernels, DenseIsTheDefinition) {
-  const DenseShape shapes[] = {{1, 16, 32, false, true},     {1, 1000, 4096, false, true}, {3, 40, 104, true, false},
-                               {8, 33, 8, true, false},      {9, 64, 256, false, false},   {16, 513, 1032, false, true},
-                               {16, 24, 14336, true, false}, {17, 64, 256, true, false},   {40, 100, 264, false, true}};
-  DeviceMemory workspace(kCublasLtWorkspace);
-  for (const DenseShape& s : shapes) {
+class Dense : public RunKernels {
+ protected:
+  // What dense_stream takes on chips that have it.
+  LaunchTarget with_clusters() const {
+    const Gpu gpu = current_gpu();
+    return {stream_.get(), false, gpu.sms, gpu.capability >= 90, gpu.smem_per_block};
+  }
+  void expect_definition(const DenseShape& s) {
     SCOPED_TRACE(std::to_string(s.m) + " x " + std::to_string(s.n) + " x " + std::to_string(s.k));
+    DeviceMemory workspace(kCublasLtWorkspace);
     const std::vector<uint16_t> x = halves(s.m * s.k), w = halves(s.n * s.k), bias = halves(s.n);
     const DeviceMemory dx = on_device(x), dw = on_device(w), db = on_device(bias);
     DeviceMemory y(s.m * s.n * (s.wide ? 4 : 2));
@@ -185,6 +190,53 @@ TEST_F(RunKernels, DenseIsTheDefinition) {
       }
     EXPECT_TRUE(y.guards_intact());
   }
+};
+
+constexpr DenseShape kDenseShapes[] = {
+    {1, 16, 32, false, true},      {1, 1000, 4096, false, true}, {3, 40, 104, true, false},
+    {8, 33, 8, true, false},       {9, 64, 256, false, false},   {16, 513, 1032, false, true},
+    {16, 24, 14336, true, false},  {17, 64, 256, true, false},   {40, 100, 264, false, true},
+    {1, 4400, 64, false, true},    {5, 3001, 576, true, false},  {8, 17, 4096, false, true},
+    {16, 4300, 1088, false, true}, {16, 40, 4096, false, true},  {13, 2200, 512, true, false}};
+
+TEST_F(Dense, IsTheDefinition) {
+  for (const DenseShape& s : kDenseShapes) expect_definition(s);
+}
+
+TEST_F(Dense, StreamedIsTheDefinition) {
+  on_ = with_clusters();
+  if (!on_.clusters) GTEST_SKIP() << "no bulk copies before 9.0";
+  int streamed = 0;
+  for (const DenseShape& s : kDenseShapes) {
+    streamed += takes_stream({.m = s.m, .n = s.n, .k = s.k}, on_);
+    expect_definition(s);
+  }
+  EXPECT_GE(streamed, 7);
+  // Fewer blocks, so that each has many tiles and its ring goes round.
+  on_.sms = 3;
+  expect_definition({2, 1000, 1088, false, true});
+  on_.smem_per_block = 70 << 10;  // a ring of three stages
+  expect_definition({2, 1000, 1088, false, true});
+}
+
+TEST_F(Dense, CapturedLaunchesMayStartEarly) {
+  on_ = with_clusters();
+  on_.overlap = true;
+  if (!on_.clusters) GTEST_SKIP() << "no programmatic launches before 9.0";
+  constexpr int64_t kN = 256, kVocab = 640;
+  const DeviceMemory hidden = on_device(normal(kN)), norm = on_device(normal(kN)), w = on_device(halves(kVocab * kN));
+  const DeviceMemory gate_up = on_device(halves(2 * kN)), tickets = on_device(std::vector<int32_t>(1));
+  const DeviceMemory normed(kN * 2), logits(kVocab * 4), active(kN * 2), id(4), best(kPickBlocks * 8);
+  const int overlapping = captured_overlaps(stream_.get(), [&] {
+    require(launch_silu_mul(at<__half>(gate_up), at<__half>(active), 1, kN, on_));
+    require(launch_add_norm(
+        {at<float>(hidden), at<__half>(active), at<float>(norm), at<__half>(normed), nullptr, 1, kN, 1e-5f}, on_));
+    require(
+        multiply_dense({1, kVocab, kN, at<__half>(normed), at<__half>(w), nullptr, logits.data(), true}, nullptr, on_));
+    require(
+        launch_pick({at<float>(logits), at<int32_t>(id), at<uint64_t>(best), at<int32_t>(tickets), 1, kVocab}, on_));
+  });
+  EXPECT_EQ(overlapping, 3);
 }
 
 }  // namespace
