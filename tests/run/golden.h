@@ -9,11 +9,9 @@
 #include "backend/device.h"
 #include "io/checkpoint.h"
 #include "io/safetensors.h"
+#include "source_dir.h"
 
 namespace awq::test {
-
-inline std::filesystem::path shared_folder() { return std::filesystem::path(AWQ_SOURCE_DIR) / ".." / "shared"; }
-inline std::filesystem::path arch_folder(const std::string& name) { return shared_folder() / "models" / "arch" / name; }
 
 template <class T>
 std::vector<T> read_tensor(const io::SafetensorsFile& file, const std::string& name) {

@@ -12,6 +12,7 @@
 #include "io/checkpoint.h"
 #include "io/json.h"
 #include "model/architectures.h"
+#include "source_dir.h"
 
 namespace awq::test {
 
@@ -28,8 +29,6 @@ class TempFolder {
  private:
   std::string path_;
 };
-
-inline std::filesystem::path demo_folder() { return std::filesystem::path(AWQ_SOURCE_DIR) / "models" / "demo"; }
 
 class TensorFile {  // collects tensors, then writes one file
  public:

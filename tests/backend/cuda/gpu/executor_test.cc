@@ -1,7 +1,5 @@
 // Whole models on the GPU through the plugin, as `awq generate --device cuda` runs them: against golden logits computed
 // elsewhere, against the CPU, and against themselves in other batches.
-//
-// AWQ_TEST_MODELS names the folder with base/ and arch/ where they are not beside the repository.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -33,10 +31,7 @@ std::string why_no_gpu() {
 }
 
 std::filesystem::path model_folder(const std::string& name) {
-  if (name == "demo") return demo_folder();
-  if (const char* folder = std::getenv("AWQ_TEST_MODELS"); folder != nullptr)
-    return std::filesystem::path(folder) / name;
-  return shared_folder() / "models" / name;
+  return name == "demo" ? demo_folder() : shared_folder() / "models" / name;
 }
 
 struct OnDevice {

@@ -18,6 +18,7 @@
 #include "io/checkpoint.h"
 #include "model/architectures.h"
 #include "quant/candidates.h"
+#include "source_dir.h"
 
 namespace awq::backend {
 namespace {
@@ -34,9 +35,9 @@ std::string why_no_gpu() {
 }
 
 std::vector<std::string> models() {
-  std::vector<std::string> found = {AWQ_SOURCE_DIR "/models/demo"};
+  std::vector<std::string> found = {test::demo_folder().string()};
   for (const char* name : {"llama", "llama3-rope", "mistral", "qwen2", "qwen3"})
-    found.push_back(std::string(AWQ_SOURCE_DIR "/../shared/models/arch/") + name);
+    found.push_back(test::arch_folder(name).string());
   return found;
 }
 
@@ -452,7 +453,7 @@ class QuantizeOnGpu : public testing::Test {
   void TearDown() override { fs::remove_all(folder_); }
   QuantizeOptions options(const std::string& out) const {
     QuantizeOptions o;
-    o.model = AWQ_SOURCE_DIR "/models/demo";
+    o.model = test::demo_folder();
     o.out = folder_ / out;
     o.device = "cuda";
     o.samples = 16;
