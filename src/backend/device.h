@@ -87,6 +87,9 @@ class Executor {
   }
 };
 
+// What every executor asks of the inputs of a forward that is to give `rows` rows of logits; throws as forward() says.
+void check_inputs(const Executor&, std::span<const SequenceInput>, int64_t capacity, int64_t rows);
+
 struct ExecutorOptions {
   std::string version = "auto";  // see awq::select_kernel
   int slots = 1;

@@ -16,15 +16,6 @@ namespace {
 constexpr uint64_t kBufferBytes = 64u << 20;
 constexpr int64_t kLeastRows = 64, kMostRows = 2048;
 
-void check_token(int32_t id, int64_t vocab) {
-  if (id >= 0 && id < vocab) return;
-  throw Error(
-      ErrorKind::kBadInput,
-      fmt::format("token id {} is outside the model's vocabulary of {}: was the text encoded with the tokenizer of "
-                  "another model?",
-                  id, vocab));
-}
-
 }  // namespace
 
 CpuExecutor::CpuExecutor(const io::Checkpoint& checkpoint, const model::ModelConfig& config,
@@ -46,24 +37,6 @@ KvCache& CpuExecutor::cache(int slot) {
 
 int64_t CpuExecutor::length(int slot) const { return const_cast<CpuExecutor*>(this)->cache(slot).length(); }
 
-void CpuExecutor::check(std::span<const SequenceInput> inputs, MatrixView<float> logits) const {
-  int64_t wanted = 0;
-  for (const SequenceInput& in : inputs) {
-    AWQ_ASSERT(!in.tokens.empty());
-    AWQ_ASSERT(std::count_if(inputs.begin(), inputs.end(), [&](const auto& other) { return other.slot == in.slot; }) ==
-               1);
-    const int64_t total = length(in.slot) + std::ssize(in.tokens);
-    if (total > capacity_)
-      throw Error(ErrorKind::kBadInput,
-                  fmt::format("a context of {} tokens exceeds the {} that this model can hold: shorten the "
-                              "prompt or ask for fewer new tokens",
-                              total, capacity_));
-    for (const int32_t id : in.tokens) check_token(id, config_.vocab);
-    wanted += in.all_logits ? std::ssize(in.tokens) : 1;
-  }
-  AWQ_ASSERT(logits.rows == wanted && logits.cols == config_.vocab);
-}
-
 void CpuExecutor::ensure_rows(int64_t rows) {
   if (rows <= rows_) return;
   buffers_.reset();  // before the larger one is allocated
@@ -73,7 +46,8 @@ void CpuExecutor::ensure_rows(int64_t rows) {
 }
 
 void CpuExecutor::forward(std::span<const SequenceInput> inputs, MatrixView<float> logits) {
-  check(inputs, logits);
+  check_inputs(*this, inputs, capacity_, logits.rows);
+  AWQ_ASSERT(logits.cols == config_.vocab);
   int64_t total = 0, done = 0, filled = 0;
   for (const SequenceInput& in : inputs) total += std::ssize(in.tokens);
   ensure_rows(std::min(total, max_rows_));

@@ -33,7 +33,6 @@ class CpuExecutor final : public Executor {
     bool all_logits, ends_input;
   };
   KvCache& cache(int slot);
-  void check(std::span<const SequenceInput>, MatrixView<float> logits) const;
   void ensure_rows(int64_t rows);
   int64_t run_chunk(MatrixView<float> logits, int64_t done);
   void place_tokens();

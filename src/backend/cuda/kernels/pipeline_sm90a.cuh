@@ -22,6 +22,7 @@
 // which then does not wait for the others (0.4 us slower a launch).
 #pragma once
 #include "backend/cuda/kernels/chunk_groups.cuh"
+#include "backend/cuda/kernels/cluster.cuh"
 #include "backend/cuda/kernels/fragments.cuh"
 #include "backend/cuda/kernels/tensor_maps.h"
 #include "backend/cuda/kernels/wgmma.cuh"
@@ -43,12 +44,6 @@ struct PipelineParams {
 // No other content of the workspace is taken for it, so the workspace needs no preparation.
 constexpr uint64_t kReady = 0x9e3779b97f4a7c15ull;
 
-__device__ __forceinline__ int cluster_rank() {
-  uint32_t rank;
-  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-  return static_cast<int>(rank);
-}
-
 // A tile, or a part of its stages.
 struct Work {
   int tile, first, count;
@@ -63,7 +58,7 @@ struct Work {
   __device__ __forceinline__ bool next(const PipelineParams& p, int i) {
     const int stages = p.chunks / 2;
     if (p.cluster > 1) {
-      const int rank = cluster_rank();
+      const int rank = rank_in_cluster();
       tile = blockIdx.x / p.cluster, first = stages * rank / p.cluster;
       count = stages * (rank + 1) / p.cluster - first;
       return i == 0;

@@ -97,17 +97,6 @@ struct ClusterShare {
   }
 };
 
-// This block has started, and with it its barriers; the other half of it is in add_in_cluster().
-__device__ __forceinline__ void arrive_in_cluster() {
-  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
-}
-
-__device__ __forceinline__ uint32_t address_in(int block, uint32_t address) {
-  uint32_t there;
-  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(block));
-  return there;
-}
-
 template <int kValues>
 __device__ __forceinline__ void send(uint32_t to, uint32_t sent, const float (&sum)[kValues]) {
 #pragma unroll
@@ -125,14 +114,14 @@ template <class Shape, int kValues>
 __device__ __forceinline__ bool add_in_cluster(const PipelineParams& p, const Memory& memory, int warp,
                                                float (&sum)[kValues]) {
   constexpr int kWarps = Shape::kConsumerWarps, kBytes = kValues * 128;  // of a warp's sums
-  const ClusterShare share{cluster_rank(), p.cluster};
+  const ClusterShare share{rank_in_cluster(), p.cluster};
   const int owner = share.owner(warp, kWarps), slots = (kWarps + p.cluster - 1) / p.cluster;
   const int slot = warp - share.first_warp(owner, kWarps);
   const uint32_t sent = memory.full + Shape::kSent;
   const uint32_t lane_at = memory.full + Shape::receive_at(p.stages) + slot * kBytes + threadIdx.x % 32 * 16;
-  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");  // all of them have started
+  wait_for_cluster();  // all of them have started, and made their barriers
   if (owner != share.rank) {
-    send(address_in(owner, lane_at + share.rank * slots * kBytes), address_in(owner, sent), sum);
+    send(address_in_block(owner, lane_at + share.rank * slots * kBytes), address_in_block(owner, sent), sum);
     return false;
   }
   cluster_barrier_wait(sent);

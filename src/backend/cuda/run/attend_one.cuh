@@ -13,9 +13,9 @@
 // Bytes, context c: 4 c d a kv head; 2.6 MB a layer of Llama-3-8B at c = 640, 0.6 us of an H200: latency decides.
 // Adding up eight parts through L2 alone, a load after the other, took 7 of 10 us (H200, 2026-11-21, c = 512).
 #pragma once
+#include "backend/cuda/kernels/cluster.cuh"
 #include "backend/cuda/run/attend_rows.cuh"
 #include "backend/cuda/run/attention.h"
-#include "backend/cuda/run/cluster.cuh"
 #include "backend/cuda/run/last_block.cuh"
 #include "backend/cuda/run/rotate_head.cuh"
 

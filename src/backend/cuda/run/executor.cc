@@ -17,15 +17,6 @@ namespace {
 
 constexpr int kOldestCapability = 75;  // attention runs on tensor cores
 
-void check_token(int32_t id, int64_t vocab) {
-  if (id >= 0 && id < vocab) return;
-  throw Error(
-      ErrorKind::kBadInput,
-      fmt::format("token id {} is outside the model's vocabulary of {}: was the text encoded with the tokenizer of "
-                  "another model?",
-                  id, vocab));
-}
-
 Gpu opened_gpu(const DeviceInfo& device) {
   check_cuda(cudaSetDevice(device.index), "choosing the device");
   const Gpu gpu = failure_as_error([] { return current_gpu(); });
@@ -85,24 +76,6 @@ uint64_t CudaExecutor::memory_bytes() const {
   return model_.device_bytes() + pages_.bytes() + rope_.bytes() + runner_.bytes();
 }
 
-void CudaExecutor::check(std::span<const SequenceInput> inputs, int64_t wanted) const {
-  int64_t rows = 0;
-  for (const SequenceInput& in : inputs) {
-    AWQ_ASSERT(!in.tokens.empty());
-    AWQ_ASSERT(std::count_if(inputs.begin(), inputs.end(), [&](const auto& other) { return other.slot == in.slot; }) ==
-               1);
-    const int64_t total = length(in.slot) + std::ssize(in.tokens);
-    if (total > capacity_)
-      throw Error(ErrorKind::kBadInput,
-                  fmt::format("a context of {} tokens exceeds the {} that this model can hold: shorten the "
-                              "prompt or ask for fewer new tokens",
-                              total, capacity_));
-    for (const int32_t id : in.tokens) check_token(id, config_.vocab);
-    rows += in.all_logits ? std::ssize(in.tokens) : 1;
-  }
-  AWQ_ASSERT(rows == wanted);
-}
-
 void CudaExecutor::make_room(int slot, int64_t tokens) {
   const int64_t total = std::min(length(slot) + tokens, capacity_);
   pages_.ensure(slot, total, stream_.get());
@@ -126,7 +99,7 @@ void CudaExecutor::reset(int slot) {
 
 void CudaExecutor::forward(std::span<const SequenceInput> inputs, MatrixView<float> logits) {
   AWQ_ASSERT(logits.cols == config_.vocab);
-  check(inputs, logits.rows);
+  check_inputs(*this, inputs, capacity_, logits.rows);
   run(inputs, {.logits = logits, .ids = {}});
 }
 
@@ -135,7 +108,7 @@ bool CudaExecutor::next_tokens(std::span<const SequenceInput> inputs, std::span<
   AWQ_ASSERT(draws.size() == inputs.size() && ids.size() == inputs.size());
   if (std::any_of(draws.begin(), draws.end(), [](const TokenDraw& draw) { return draw.temperature > 0; })) return false;
   AWQ_ASSERT(std::none_of(inputs.begin(), inputs.end(), [](const SequenceInput& in) { return in.all_logits; }));
-  check(inputs, std::ssize(ids));
+  check_inputs(*this, inputs, capacity_, std::ssize(ids));
   run(inputs, {.logits = {}, .ids = ids});
   return true;
 }

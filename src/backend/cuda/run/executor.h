@@ -35,7 +35,6 @@ class CudaExecutor final : public Executor {
     int64_t done = 0;  // rows
   };
   void use_device() const;
-  void check(std::span<const SequenceInput>, int64_t wanted) const;
   void make_room(int slot, int64_t tokens);
   void run(std::span<const SequenceInput>, Wanted);
   void run_chunks(std::span<const SequenceInput>, Wanted&);

@@ -26,13 +26,21 @@ __device__ __forceinline__ void wait_for_cluster() {
 #endif
 }
 
+// Where `address` of this block's shared memory lies in block `rank`.
+__device__ __forceinline__ uint32_t address_in_block(int rank, uint32_t address) {
+#if __CUDA_ARCH__ >= 900
+  uint32_t there;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(rank));
+  return there;
+#else
+  return address;
+#endif
+}
+
 // *to = value, in the shared memory of block `rank` at the place that `to` has in this one's.
 __device__ __forceinline__ void store_in_block(float* to, int rank, float value) {
 #if __CUDA_ARCH__ >= 900
-  uint32_t there;
-  asm("mapa.shared::cluster.u32 %0, %1, %2;"
-      : "=r"(there)
-      : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(to))), "r"(rank));
+  const uint32_t there = address_in_block(rank, static_cast<uint32_t>(__cvta_generic_to_shared(to)));
   asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(there), "f"(value) : "memory");
 #else
   *to = value;
