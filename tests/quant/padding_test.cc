@@ -2,7 +2,6 @@
 #include "quant/padding.h"
 
 #include <gmock/gmock.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <fstream>
@@ -13,6 +12,7 @@
 #include "format/registry.h"
 #include "io/checkpoint.h"
 #include "model/architectures.h"
+#include "quant/small_job.h"
 
 namespace awq {
 namespace {
@@ -49,25 +49,12 @@ TEST(CopyPadded, RowsKeepTheirPlaceAndZerosSurroundThem) {
   EXPECT_THAT(to, ElementsAre(1, 2, 3, 4, 5, 6, 0, 0));
 }
 
-class Padding : public testing::Test {
+class Padding : public test::SmallJob {
  protected:
-  void SetUp() override {
-    folder_ = fs::temp_directory_path() / ("awq_padding_test_" + std::to_string(::getpid()));
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-    std::ofstream text(folder_ / "text.txt");
-    for (int i = 0; i < 400; ++i) text << "The river rose " << i << " times, and every time the old bridge held. ";
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   QuantizeOptions options(const std::string& out, int64_t pad) const {
-    QuantizeOptions o;
-    o.model = kDemo;
-    o.out = folder_ / out;
-    o.calib = {{(folder_ / "text.txt").string(), "text"}};
-    o.samples = 4;
-    o.seqlen = 64;
+    QuantizeOptions o = SmallJob::options(out);
     o.config.group_size = 128;
+    o.search = QuantizeOptions{}.search;
     o.pad_intermediate = pad;
     return o;
   }
@@ -76,8 +63,6 @@ class Padding : public testing::Test {
     for (int i = 0; i < 40; ++i) ids.push_back(static_cast<int32_t>((i * 2654435761u) >> 20));
     return Model::load(folder.string(), {}).logits(ids);
   }
-
-  fs::path folder_;
 };
 
 void expect_upper_left(const format::QuantizedLinear& small, const format::QuantizedLinear& large) {

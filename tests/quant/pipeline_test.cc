@@ -14,6 +14,7 @@
 
 #include "awq/error.h"
 #include "awq/quantize.h"
+#include "quant/small_job.h"
 #include "quant/timeline.h"
 
 namespace awq {
@@ -21,21 +22,11 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+using test::content_of;
+using test::contents;
 using testing::HasSubstr;
 
 constexpr int kBlocks = 6;  // of models/demo
-
-std::string slurp(const fs::path& p) {
-  std::ifstream in(p, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-std::map<std::string, std::string> contents(const fs::path& folder) {
-  std::map<std::string, std::string> all;
-  for (const auto& e : fs::recursive_directory_iterator(folder))
-    if (e.is_regular_file()) all[fs::relative(e.path(), folder).string()] = slurp(e.path());
-  return all;
-}
 
 struct Event {
   std::string track;
@@ -46,7 +37,7 @@ struct Event {
 class Trace {
  public:
   explicit Trace(const fs::path& file) {
-    const json trace = json::parse(slurp(file));
+    const json trace = json::parse(content_of(file));
     std::map<int, std::string> tracks;
     for (const json& e : trace.at("traceEvents")) {
       EXPECT_EQ(e.at("pid"), 1);
@@ -77,28 +68,12 @@ class Trace {
   std::map<std::pair<std::string, int>, std::vector<Event>> events_;
 };
 
-class Pipeline : public testing::Test {
+class Pipeline : public test::SmallJob {
  protected:
-  void SetUp() override {
-    folder_ = fs::temp_directory_path() / ("awq_pipeline_test_" + std::to_string(::getpid()));
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-    fs::copy(AWQ_SOURCE_DIR "/models/demo", folder_ / "model", fs::copy_options::recursive);
-    std::ofstream text(folder_ / "text.txt");
-    for (int i = 0; i < 400; ++i) text << "The river rose " << i << " times, and every time the old bridge held. ";
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
+  Pipeline() { fs::copy(test::demo_folder(), folder_ / "model", fs::copy_options::recursive); }
   QuantizeOptions options(const std::string& out) const {
-    QuantizeOptions o;
+    QuantizeOptions o = SmallJob::options(out);
     o.model = folder_ / "model";
-    o.out = folder_ / out;
-    o.device = "cpu";
-    o.calib = {{(folder_ / "text.txt").string(), "text"}};
-    o.samples = 4;
-    o.seqlen = 64;
-    o.config.group_size = 64;
-    o.search = Search::kPaper;
     return o;
   }
   // Runs that ends with an error while `at` has been told of `stage` of block 2; then one that resumes.
@@ -131,8 +106,6 @@ class Pipeline : public testing::Test {
     }();
     return files;
   }
-
-  fs::path folder_;
 };
 
 TEST(Timeline, AddsUpByTrackAndStage) {
@@ -195,7 +168,7 @@ TEST_F(Pipeline, ReadsAheadAndWritesBehind) {
 
 TEST_F(Pipeline, AReaderThatFailsLeavesARunThatResumes) {
   const fs::path weights = folder_ / "model" / "model.safetensors";
-  const std::string bytes = slurp(weights);
+  const std::string bytes = content_of(weights);
   expect_resumed([&] { fs::resize_file(weights, bytes.size() / 3); },
                  [&] { std::ofstream(weights, std::ios::binary) << bytes; }, "model.safetensors");
 }

@@ -3,7 +3,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <filesystem>
@@ -16,51 +15,21 @@
 #include "format/salient.h"
 #include "io/checkpoint.h"
 #include "io/tokenizer/tokenizer.h"
+#include "quant/small_job.h"
 #include "run/packed_model.h"
 
 namespace awq {
 namespace {
 
 namespace fs = std::filesystem;
+using test::content_of;
+using test::contents;
 using testing::HasSubstr;
 
 const std::string kDemo = AWQ_SOURCE_DIR "/models/demo";
 
-std::string slurp(const fs::path& p) {
-  std::ifstream in(p, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-// name -> content of every file below a folder
-std::map<std::string, std::string> contents(const fs::path& folder) {
-  std::map<std::string, std::string> all;
-  for (const auto& e : fs::recursive_directory_iterator(folder))
-    if (e.is_regular_file()) all[fs::relative(e.path(), folder).string()] = slurp(e.path());
-  return all;
-}
-
-class Quantize : public testing::Test {
+class Quantize : public test::SmallJob {
  protected:
-  void SetUp() override {
-    folder_ = fs::temp_directory_path() / ("awq_quantize_test_" + std::to_string(::getpid()));
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-    std::ofstream text(folder_ / "text.txt");
-    for (int i = 0; i < 400; ++i) text << "The river rose " << i << " times, and every time the old bridge held. ";
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  QuantizeOptions options(const std::string& out) const {
-    QuantizeOptions o;
-    o.model = kDemo;
-    o.out = folder_ / out;
-    o.calib = {{(folder_ / "text.txt").string(), "text"}};
-    o.samples = 4;
-    o.seqlen = 64;
-    o.config.group_size = 64;
-    o.search = Search::kPaper;
-    return o;
-  }
   static void expect_error(const QuantizeOptions& o, ErrorKind kind, const std::string& words) {
     try {
       quantize(o);
@@ -71,14 +40,12 @@ class Quantize : public testing::Test {
     }
     EXPECT_FALSE(fs::exists(o.out) && !o.force && kind != ErrorKind::kExists);
   }
-
-  fs::path folder_;
 };
 
 TEST_F(Quantize, TakesTextsAndTokensFromMemory) {
   const QuantizeOptions from_file = options("file");
   QuantizeOptions from_memory = options("texts"), from_tokens = options("tokens"), mixed_up = options("mixed_up");
-  const std::string text = slurp(from_file.calib[0].path);
+  const std::string text = content_of(from_file.calib[0].path);
   const std::vector<int32_t> ids = io::Tokenizer::load(kDemo).encode(text, false);
   from_memory.calib = {{.path = "", .documents = {text}}};
   from_tokens.calib = {{.path = "", .tokens = {{ids.begin(), ids.begin() + 100}, {ids.begin() + 100, ids.end()}}}};
@@ -104,13 +71,13 @@ TEST_F(Quantize, WritesACheckpointEveryLoaderKnows) {
   EXPECT_EQ(report.linears.size(), 6u * 7);
   for (const LinearReport& l : report.linears) EXPECT_LE(l.loss, l.rtn_loss) << l.name;
   EXPECT_FALSE(fs::exists(folder_ / "out.awq-work"));
-  const auto config = nlohmann::json::parse(slurp(o.out / "config.json"));
+  const auto config = nlohmann::json::parse(content_of(o.out / "config.json"));
   EXPECT_EQ(config["quantization_config"],
             nlohmann::json::parse(R"({"quant_method":"awq","bits":4,"group_size":64,"zero_point":true,"version":"gemm",
                                       "modules_to_not_convert":null})"));
   EXPECT_EQ(config["dtype"], "float16");
   EXPECT_EQ(config["hidden_size"], 256);
-  EXPECT_EQ(slurp(o.out / "tokenizer.json"), slurp(fs::path(kDemo) / "tokenizer.json"));
+  EXPECT_EQ(content_of(o.out / "tokenizer.json"), content_of(fs::path(kDemo) / "tokenizer.json"));
   const io::Checkpoint written(o.out);
   EXPECT_EQ(written.info("model.layers.2.mlp.down_proj.qweight").shape, (std::vector<int64_t>{768, 256 / 8}));
   EXPECT_EQ(written.info("model.layers.2.mlp.down_proj.scales").shape, (std::vector<int64_t>{768 / 64, 256}));
@@ -265,7 +232,7 @@ TEST_F(Quantize, ModeloptComesWithItsFile) {
   o.config.group_size = 64;
   o.config.modules_to_not_convert = {"layers.0.mlp"};
   quantize(o);
-  const auto file = nlohmann::json::parse(slurp(o.out / "hf_quant_config.json"));
+  const auto file = nlohmann::json::parse(content_of(o.out / "hf_quant_config.json"));
   EXPECT_EQ(file["quantization"]["group_size"], 64);
   EXPECT_EQ(file["quantization"]["exclude_modules"].back(), "*layers.0.mlp*");
   EXPECT_EQ(Model::load(o.out.string(), {}).logits(std::vector<int32_t>{1, 2, 3}).size(), 3u * 4096);
@@ -323,7 +290,7 @@ TEST_F(Quantize, RefusesOutputsThatWouldLoseSomething) {
   expect_error(o, ErrorKind::kExists, "not a checkpoint");  // --force would not help: it replaces checkpoints only
   o.force = true;
   expect_error(o, ErrorKind::kExists, "not a checkpoint");
-  EXPECT_EQ(slurp(o.out / "precious.txt"), "keep me");
+  EXPECT_EQ(content_of(o.out / "precious.txt"), "keep me");
   std::ofstream(o.out / "config.json") << "{}";
   o.force = false;
   expect_error(o, ErrorKind::kExists, "--force");
