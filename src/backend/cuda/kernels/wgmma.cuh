@@ -181,7 +181,7 @@ __device__ __forceinline__ void prefetch_map(const CUtensorMap* map) {
 __device__ __forceinline__ void tensor_copy(uint32_t to, const CUtensorMap* map, int a, int b, int c, uint32_t barrier,
                                             uint64_t policy) {
   asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%3, %4, "
+      "cp.async.bulk.tensor.3d.shared::cta.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%3, %4, "
       "%5}], [%2], %6;" ::"r"(to),
       "l"(map), "r"(barrier), "r"(a), "r"(b), "r"(c), "l"(policy)
       : "memory");
