@@ -69,8 +69,8 @@ struct MethodRow {
   std::string_view name;  // quant_method
   void (*parse)(const Fields&, QuantConfig&);
 };
-constexpr MethodRow kMethods[] = {{"awq", parse_awq}, {"compressed-tensors", parse_compressed_tensors},
-                                  {"modelopt", parse_modelopt}};
+constexpr MethodRow kMethods[] = {
+    {"awq", parse_awq}, {"compressed-tensors", parse_compressed_tensors}, {"modelopt", parse_modelopt}};
 
 const MethodRow& method_of(const Fields& fields) {
   const std::string name = fields.string("quant_method").value_or("(none named)");

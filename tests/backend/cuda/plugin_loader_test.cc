@@ -51,8 +51,9 @@ TEST(PluginLoader, AnErrorOfThePluginArrivesAsOne) {
 }
 
 TEST(PluginLoader, RefusesAnotherVersion) {
-  EXPECT_THAT(refusal_of(fake("other_abi")), AllOf(HasSubstr("libfake_plugin_other_abi.so has plugin interface 999, "),
-                                                   HasSubstr("this program needs " + std::to_string(kPluginAbi)), HasSubstr("of the same build")));
+  EXPECT_THAT(refusal_of(fake("other_abi")),
+              AllOf(HasSubstr("libfake_plugin_other_abi.so has plugin interface 999, "),
+                    HasSubstr("this program needs " + std::to_string(kPluginAbi)), HasSubstr("of the same build")));
 }
 
 TEST(PluginLoader, RefusesALibraryThatIsNoPlugin) {

@@ -7,10 +7,10 @@
 #include <numeric>
 
 #include "awq/error.h"
+#include "backend/cuda/cuda_objects.h"
 #include "backend/cuda/gpu/device_case.h"
 #include "backend/cuda/kernel_rows.h"
 #include "backend/cuda/lab/cold_linear.h"
-#include "backend/cuda/cuda_objects.h"
 #include "backend/cuda/lab/random_data.h"
 #include "backend/cuda/lab/reference.h"
 #include "backend/cuda/plugin.h"
