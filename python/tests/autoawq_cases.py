@@ -11,3 +11,9 @@ def quantized_by(demo, **arguments):
     model = AutoAWQForCausalLM.from_pretrained(demo)
     model.quantize(**{"calib_data": TEXTS, **QUICK, **arguments})
     return model
+
+
+def saved_by(demo, tmp_path_factory):
+    out = tmp_path_factory.mktemp("saved") / "awq"
+    quantized_by(demo).save_quantized(out)
+    return out

@@ -7,7 +7,7 @@ import warnings
 import awq_cpp
 import numpy as np
 import pytest
-from autoawq_cases import QUICK, TEXTS, quantized_by
+from autoawq_cases import QUICK, TEXTS, quantized_by, saved_by
 from awq_cpp.autoawq import AutoAWQForCausalLM, AwqQuantizer, BaseAWQForCausalLM, IgnoredArgument, arguments
 from conftest import ROOT, contents
 
@@ -76,11 +76,7 @@ def demo(one_block):
 
 @pytest.fixture(scope="module")
 def saved(demo, tmp_path_factory):
-    out = tmp_path_factory.mktemp("saved") / "awq"
-    model = AutoAWQForCausalLM.from_pretrained(demo)
-    model.quantize(calib_data=TEXTS, **QUICK)
-    model.save_quantized(out)
-    return out
+    return saved_by(demo, tmp_path_factory)
 
 
 # Method, parameter, a value that changes nothing here, a word of the warning.

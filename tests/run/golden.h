@@ -34,10 +34,11 @@ struct Golden {  // two sequences of 48 tokens
 };
 
 struct Loaded {
-  explicit Loaded(const std::filesystem::path& folder, backend::ExecutorOptions options = {.slots = 2})
+  explicit Loaded(const std::filesystem::path& folder, backend::ExecutorOptions options = {.slots = 2},
+                  const char* name = "cpu")
       : checkpoint(folder),
         config(model::parse_config(checkpoint.config_text(), folder.string())),
-        device(backend::open_device("cpu")),
+        device(backend::open_device(name)),
         executor(device->load_executor(checkpoint, config, options)) {}
   io::Checkpoint checkpoint;
   model::ModelConfig config;

@@ -47,6 +47,12 @@ def _check_model_type(config: dict[str, Any]) -> str:
     return model_type
 
 
+def _opened(name: str) -> tuple[str, dict[str, Any], str]:
+    folder = _core.resolve_model(name)
+    config = _read_config(folder)
+    return folder, config, _check_model_type(config)
+
+
 class AutoAWQForCausalLM:
     """Loads models: from_pretrained() to quantize one, from_quantized() to run one."""
 
@@ -80,9 +86,7 @@ class AutoAWQForCausalLM:
             **model_init_kwargs,
         }
         warn_ignored("from_pretrained", given)
-        folder = _core.resolve_model(name)
-        config = _read_config(folder)
-        model_type = _check_model_type(config)
+        folder, config, model_type = _opened(name)
         return BaseAWQForCausalLM(folder, model_type, config, is_quantized=False, device=device_of(device_map))
 
     @classmethod
@@ -128,9 +132,7 @@ class AutoAWQForCausalLM:
             **config_kwargs,
         }
         warn_ignored("from_quantized", given)
-        folder = _core.resolve_model(name)
-        config = _read_config(folder)
-        model_type = _check_model_type(config)
+        folder, config, model_type = _opened(name)
         with as_autoawq_raises():
             model = BaseAWQForCausalLM(
                 folder,

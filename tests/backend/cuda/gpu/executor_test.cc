@@ -34,23 +34,9 @@ std::filesystem::path model_folder(const std::string& name) {
   return name == "demo" ? demo_folder() : shared_folder() / "models" / name;
 }
 
-struct OnDevice {
+struct OnDevice : Loaded {
   OnDevice(const std::filesystem::path& folder, const char* name, backend::ExecutorOptions options = {.slots = 8})
-      : checkpoint(folder),
-        config(model::parse_config(checkpoint.config_text(), folder.string())),
-        device(backend::open_device(name)),
-        executor(device->load_executor(checkpoint, config, options)) {}
-  io::Checkpoint checkpoint;
-  model::ModelConfig config;
-  std::unique_ptr<backend::Device> device;
-  std::unique_ptr<backend::Executor> executor;
-
-  std::vector<float> forward(int slot, std::span<const int32_t> tokens) const {
-    std::vector<float> out(tokens.size() * config.vocab);
-    const backend::SequenceInput input{slot, tokens, true};
-    executor->forward({&input, 1}, {out.data(), std::ssize(tokens), config.vocab});
-    return out;
-  }
+      : Loaded(folder, options, name) {}
 };
 
 double relative_distance(std::span<const float> a, std::span<const float> b) {
@@ -187,7 +173,8 @@ class TextOnGpu : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     if (const std::string why = why_no_gpu(); !why.empty()) GTEST_SKIP() << why;
-    if (!std::filesystem::exists(model_folder(GetParam()) / "config.json")) GTEST_SKIP() << "this model is not here";
+    if (!std::filesystem::exists(model_folder(GetParam()) / "config.json"))
+      GTEST_SKIP() << "this model is not here: it lies beside the repository, in ../shared/models";
   }
 };
 INSTANTIATE_TEST_SUITE_P(Models, TextOnGpu, testing::Values("demo", "base"));

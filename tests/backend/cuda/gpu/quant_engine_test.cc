@@ -1,18 +1,15 @@
-// Quantization on the GPU against the CPU's float32: one block of every architecture at hand, and the whole job.
+// The engine of quantization on the GPU against the CPU's float32: one block of every architecture at hand.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <random>
 
 #include "awq/error.h"
-#include "awq/quantize.h"
+#include "backend/cuda/gpu/usable_gpu.h"
 #include "backend/device.h"
 #include "core/half.h"
 #include "io/checkpoint.h"
@@ -24,15 +21,6 @@ namespace awq::backend {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string why_no_gpu() {
-  try {
-    open_device("cuda");
-    return "";
-  } catch (const Error& error) {
-    return error.what();
-  }
-}
 
 std::vector<std::string> models() {
   std::vector<std::string> found = {test::demo_folder().string()};
@@ -128,7 +116,8 @@ class QuantEngineOnGpu : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     if (const std::string why = why_no_gpu(); !why.empty()) GTEST_SKIP() << why;
-    if (!fs::exists(GetParam())) GTEST_SKIP() << GetParam() << " is not there";
+    if (!fs::exists(GetParam()))
+      GTEST_SKIP() << GetParam() << " is not there: the small models of each architecture lie beside the repository";
     model_ = std::make_unique<Model>(GetParam());
   }
   std::unique_ptr<Model> model_;
@@ -434,107 +423,6 @@ TEST_P(QuantEngineOnGpu, DamagedWeightsAreNamed) {
 }
 
 // ---- the whole job --------------------------------------------------------------------------------------------------
-
-std::map<std::string, std::string> contents(const fs::path& folder) {
-  std::map<std::string, std::string> all;
-  for (const auto& e : fs::recursive_directory_iterator(folder)) {
-    std::ifstream in(e.path(), std::ios::binary);
-    if (e.is_regular_file()) all[fs::relative(e.path(), folder).string()] = {std::istreambuf_iterator<char>(in), {}};
-  }
-  return all;
-}
-
-class QuantizeOnGpu : public testing::Test {
- protected:
-  void SetUp() override {
-    if (const std::string why = why_no_gpu(); !why.empty()) GTEST_SKIP() << why;
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-  QuantizeOptions options(const std::string& out) const {
-    QuantizeOptions o;
-    o.model = test::demo_folder();
-    o.out = folder_ / out;
-    o.device = "cuda";
-    o.samples = 16;
-    o.seqlen = 128;
-    return o;
-  }
-  const fs::path folder_ = fs::temp_directory_path() / ("awq_quantize_on_gpu_" + std::to_string(::getpid()));
-};
-
-TEST_F(QuantizeOnGpu, ChoosesWhatTheCpuChooses) {
-  QuantizeOptions on_cpu = options("cpu");
-  on_cpu.device = "cpu";
-  const QuantizeReport want = quantize(on_cpu), got = quantize(options("gpu"));
-  ASSERT_EQ(got.linears.size(), want.linears.size());
-  for (size_t i = 0; i < want.linears.size(); ++i) {
-    EXPECT_LE(got.linears[i].loss, got.linears[i].rtn_loss) << got.linears[i].name;
-    EXPECT_NEAR(got.linears[i].rtn_loss / want.linears[i].rtn_loss, 1, 5e-3) << got.linears[i].name;
-    if (got.linears[i].chosen == want.linears[i].chosen) continue;
-    EXPECT_NEAR(got.linears[i].loss / want.linears[i].loss, 1, 1e-3)
-        << got.linears[i].name << ": " << got.linears[i].chosen << " for " << want.linears[i].chosen;
-  }
-}
-
-TEST_F(QuantizeOnGpu, BatchAndRunDoNotChangeAByte) {
-  const auto run = [&](const char* out, int batch) {
-    QuantizeOptions o = options(out);
-    o.batch = batch;
-    o.keep_fp16 = 0.01;
-    quantize(o);
-    return contents(o.out);
-  };
-  const auto first = run("a", 1);
-  EXPECT_EQ(run("b", 1), first);
-  EXPECT_EQ(run("c", 8), first);
-  EXPECT_EQ(run("d", 16), first);
-}
-
-TEST_F(QuantizeOnGpu, ASmallerCardGivesTheSameBytes) {
-  const QuantizeOptions whole = options("whole");
-  const QuantizeReport roomy = quantize(whole);
-  EXPECT_FALSE(roomy.streams_linears);
-  QuantEngineOptions one_window;
-  one_window.windows = whole.samples;
-  one_window.window = whole.seqlen;
-  one_window.batch = 1;
-  QuantizeOptions small = options("small");
-  small.gpu_memory = open_device("cuda")->quant_memory(Model(whole.model).config, one_window).device - 1;
-  const QuantizeReport report = quantize(small);
-  EXPECT_TRUE(report.streams_linears);
-  EXPECT_LE(report.planned_device_bytes, small.gpu_memory);
-  EXPECT_EQ(contents(small.out), contents(whole.out));
-  QuantizeOptions tiny = options("tiny");
-  tiny.gpu_memory = 100 << 20;
-  try {
-    quantize(tiny);
-    ADD_FAILURE() << "100 MB are less than the driver takes";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::kNoRoom);
-    EXPECT_THAT(error.what(), testing::HasSubstr("of GPU memory even one linear and one window at a time"));
-  }
-}
-
-TEST_F(QuantizeOnGpu, StopAndResumeGiveTheSameBytes) {
-  const QuantizeOptions whole = options("whole");
-  quantize(whole);
-  QuantizeOptions part = options("part");
-  std::atomic<int> stop{0};
-  part.stop = &stop;
-  part.progress = [&](const QuantizeProgress& p) {
-    if (p.block == 3) stop = 2;
-  };
-  EXPECT_THROW(quantize(part), Error);
-  stop = 0;
-  part.progress = nullptr;
-  part.resume = true;
-  quantize(part);
-  EXPECT_EQ(contents(part.out), contents(whole.out));
-  part.device = "cpu";  // the digits would not be those of the blocks that are there
-  part.force = true;
-  EXPECT_NO_THROW(quantize(part));
-}
 
 }  // namespace
 }  // namespace awq::backend
