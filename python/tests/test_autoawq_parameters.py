@@ -7,7 +7,7 @@ import warnings
 import awq_cpp
 import numpy as np
 import pytest
-from autoawq_cases import QUICK, TEXTS, quantized_by, saved_by
+from autoawq_cases import TEXTS, quantized_by, saved_by
 from awq_cpp.autoawq import AutoAWQForCausalLM, AwqQuantizer, BaseAWQForCausalLM, IgnoredArgument, arguments
 from conftest import ROOT, contents
 
