@@ -47,7 +47,7 @@ def _check_model_type(config: dict[str, Any]) -> str:
     return model_type
 
 
-def _opened(name: str) -> tuple[str, dict[str, Any], str]:
+def _opened(name: str) -> tuple[pathlib.Path, dict[str, Any], str]:
     folder = _core.resolve_model(name)
     config = _read_config(folder)
     return folder, config, _check_model_type(config)
@@ -109,8 +109,7 @@ class AutoAWQForCausalLM:
         **config_kwargs: Any,
     ) -> BaseAWQForCausalLM:
         """A quantized model, ready to generate. Beyond AutoAWQ: `version` ('GEMM', 'GEMV', 'auto', or a kernel's name)
-        chooses the
-        kernels for any layout on disk."""
+        chooses the kernels for any layout on disk."""
         version = str(config_kwargs.pop("version", None) or "auto")
         device_map = config_kwargs.pop("device", None) or device_map
         if config_kwargs.get("max_new_tokens") is not None:
