@@ -10,6 +10,7 @@
 #include "awq/error.h"
 #include "bench/report_file.h"
 #include "bench/statistics.h"
+#include "bench/together.h"
 #include "io/checkpoint.h"
 #include "model/architectures.h"
 
@@ -18,70 +19,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr int kWarmUpTokens = 32;
+
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 std::vector<double> sorted(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values;
 }
-
-// Tokens that any vocabulary has, spread over it and different in every sequence: what they say does not matter.
-std::vector<int32_t> prompt_of(int length, int64_t vocab, int64_t sequence) {
-  std::vector<int32_t> ids(static_cast<size_t>(length));
-  for (size_t i = 0; i < ids.size(); ++i)
-    ids[i] =
-        static_cast<int32_t>((i * 7919 + 13 + static_cast<size_t>(sequence) * 104729) % static_cast<size_t>(vocab));
-  return ids;
-}
-
-// Sequences that advance together, each by the most likely token.
-class Together {
- public:
-  Together(backend::Executor& executor, int64_t batch)
-      : executor_(executor), draws_(static_cast<size_t>(batch)), ids_(static_cast<size_t>(batch)) {}
-
-  void start(int prompt, int generate) {
-    slots_.clear();
-    prompts_.clear();
-    for (size_t s = 0; s < ids_.size(); ++s) {
-      slots_.push_back(static_cast<int>(s));
-      executor_.reset(slots_.back());
-      prompts_.push_back(prompt_of(prompt, executor_.config().vocab, static_cast<int64_t>(s)));
-    }
-    executor_.reserve(slots_, int64_t{prompt} + generate);
-  }
-  void read_prompts() {
-    inputs_.clear();
-    for (size_t s = 0; s < ids_.size(); ++s) inputs_.push_back({.slot = slots_[s], .tokens = prompts_[s]});
-    advance();
-  }
-  void step() {
-    last_ = ids_;
-    inputs_.clear();
-    for (size_t s = 0; s < ids_.size(); ++s) inputs_.push_back({.slot = slots_[s], .tokens = {&last_[s], 1}});
-    advance();
-  }
-
- private:
-  void advance() {
-    if (executor_.next_tokens(inputs_, draws_, ids_)) return;
-    const int64_t vocab = executor_.config().vocab, rows = std::ssize(ids_);
-    logits_.resize(static_cast<size_t>(rows * vocab));
-    executor_.forward(inputs_, {logits_.data(), rows, vocab});
-    for (int64_t r = 0; r < rows; ++r)
-      ids_[static_cast<size_t>(r)] =
-          static_cast<int32_t>(std::max_element(logits_.begin() + r * vocab, logits_.begin() + (r + 1) * vocab) -
-                               logits_.begin() - r * vocab);
-  }
-
-  backend::Executor& executor_;
-  std::vector<backend::TokenDraw> draws_;
-  std::vector<int32_t> ids_, last_;
-  std::vector<int> slots_;
-  std::vector<std::vector<int32_t>> prompts_;
-  std::vector<backend::SequenceInput> inputs_;
-  std::vector<float> logits_;
-};
 
 class Measurement {
  public:
@@ -90,16 +35,15 @@ class Measurement {
         checkpoint_(io::resolve_model(options.model)),
         config_(model::parse_config(checkpoint_.config_text(), (checkpoint_.folder() / "config.json").string())),
         device_(backend::open_device(options.device)) {
-    const int64_t context = int64_t{options.prompt} + options.generate;
-    if (context > config_.max_positions)
+    const int64_t longest = *std::max_element(options.prompts.begin(), options.prompts.end());
+    if (longest > config_.max_positions - options.generate)
       throw Error(ErrorKind::kUsage, fmt::format("{} prompt tokens and {} new ones exceed the model's context of {}",
-                                                 options.prompt, options.generate, config_.max_positions));
+                                                 longest, options.generate, config_.max_positions));
     report_.model = options.model;
     report_.device = device_->info().name;
     report_.architecture = device_->info().architecture;
     report_.commit = options.commit;
     report_.date = today();
-    report_.prompt = options.prompt;
     report_.generate = options.generate;
     report_.repeat = options.repeat;
     report_.read_bytes_per_s = options.read_bytes_per_s;
@@ -109,57 +53,128 @@ class Measurement {
   }
 
   ModelBenchReport run() {
-    for (const std::string& version : options_.versions) run_version(version);
+    const std::span<const std::string> all(options_.versions);
+    const size_t at_once = options_.in_turn ? all.size() : 1;
+    for (size_t i = 0; i < all.size(); i += at_once) run_versions(all.subspan(i, at_once));
     return std::move(report_);
   }
 
  private:
+  // A version's model, and what its cells have in common.
+  struct Loaded {
+    std::unique_ptr<backend::Executor> executor;
+    ModelTiming blank;
+  };
+  // A cell being measured.
+  struct Cell {
+    backend::Executor& executor;
+    ModelTiming timing;
+    Together together;
+    double seconds = 0;  // spent on it so far
+  };
+
   void say(const std::string& what) const {
-    if (options_.stop != nullptr && options_.stop->load() != 0)
-      throw Error(ErrorKind::kInterrupted, "stopped: nothing was written");
+    stop_if_asked();
     if (options_.progress) options_.progress(what);
   }
 
+  void stop_if_asked() const {
+    if (options_.stop != nullptr && options_.stop->load() != 0)
+      throw Error(ErrorKind::kInterrupted, "stopped: nothing was written");
+  }
+
+  void run_versions(std::span<const std::string> versions) {
+    std::vector<Loaded> loaded;
+    for (const std::string& version : versions) load(version, loaded);
+    for (const int64_t prompt : options_.prompts)
+      for (const int64_t batch : options_.batches) time_cells(loaded, prompt, batch);
+  }
+
   // A version that the hardware does not run is a line of the report, unless it is the choice among all.
-  void run_version(const std::string& version) {
+  void load(const std::string& version, std::vector<Loaded>& loaded) {
     say(fmt::format("loading {} for --version {}", options_.model, version));
+    const auto most = *std::max_element(options_.batches.begin(), options_.batches.end());
+    const auto begun = Clock::now();
     try {
-      const auto most = *std::max_element(options_.batches.begin(), options_.batches.end());
-      const auto executor = device_->load_executor(checkpoint_, config_,
-                                                   {.version = version,
-                                                    .slots = static_cast<int>(most),
-                                                    .threads = options_.threads,
-                                                    .ignore_salient = options_.ignore_salient});
-      for (const int64_t batch : options_.batches) {
-        say(fmt::format("--version {}, {} sequence{}", version, batch, batch == 1 ? "" : "s"));
-        report_.timings.push_back(time(*executor, version, batch));
-      }
+      auto executor = device_->load_executor(checkpoint_, config_,
+                                             {.version = version,
+                                              .slots = static_cast<int>(most),
+                                              .threads = options_.threads,
+                                              .ignore_salient = options_.ignore_salient});
+      ModelTiming blank{.version = version, .kernels = executor->kernels(), .load_seconds = seconds_since(begun)};
+      loaded.push_back({std::move(executor), std::move(blank)});
     } catch (const Error& error) {
-      if (error.kind() != ErrorKind::kDevice || version == "auto") throw;
-      report_.refusals.push_back(version + ": " + error.what());
+      refuse(version, error);
     }
   }
 
-  ModelTiming time(backend::Executor& executor, const std::string& version, int64_t batch) const {
-    ModelTiming timing{.version = version, .kernels = executor.kernels(), .batch = batch};
-    Together together(executor, batch);
-    for (int run = -1; run < options_.repeat; ++run) {  // the first warms up: clocks, caches, graphs
-      together.start(options_.prompt, options_.generate);
-      auto start = Clock::now();
-      together.read_prompts();
-      if (run >= 0) timing.first_token.push_back(seconds_since(start));
-      for (int i = 1; i < options_.generate; ++i) {
-        start = Clock::now();
-        together.step();
-        if (run >= 0) timing.step.push_back(seconds_since(start));
-      }
-      if (options_.stop != nullptr && options_.stop->load() != 0) say("");
+  void refuse(const std::string& version, const Error& error) {
+    if (error.kind() != ErrorKind::kDevice || version == "auto") throw error;
+    report_.refusals.push_back(version + ": " + error.what());
+  }
+
+  // The versions take turns, so that what else the machine does, and its clocks, meet all of them.
+  void time_cells(std::span<const Loaded> loaded, int64_t prompt, int64_t batch) {
+    std::vector<Cell> cells;
+    for (const Loaded& one : loaded) {
+      say(fmt::format("--version {}, {} prompt tokens, {} sequence{}", one.blank.version, prompt, batch,
+                      batch == 1 ? "" : "s"));
+      cells.push_back({*one.executor, one.blank, Together(*one.executor, batch)});
+      cells.back().timing.prompt = prompt;
+      cells.back().timing.batch = batch;
+      if (!warm_up_or_refuse(cells.back())) cells.pop_back();
     }
-    const auto context = static_cast<uint64_t>(options_.prompt + options_.generate / 2);
-    timing.step_bytes = executor.weight_bytes() + static_cast<uint64_t>(batch) * context * executor.cache_bytes();
-    timing.memory_bytes = executor.memory_bytes();
-    if (options_.stages) timing.stages = executor.time_stages(static_cast<int>(batch), static_cast<int64_t>(context));
-    return timing;
+    for (int run = 0; run < options_.repeat; ++run)
+      for (Cell& cell : cells) {
+        stop_if_asked();
+        if (run == 0 || options_.cell_seconds <= 0 || cell.seconds < options_.cell_seconds) run_once(cell);
+      }
+    for (Cell& cell : cells) {
+      finish(cell);
+      report_.timings.push_back(std::move(cell.timing));
+    }
+  }
+
+  bool warm_up_or_refuse(Cell& cell) {
+    try {
+      warm_up(cell);
+      return true;
+    } catch (const Error& error) {  // a row that is not for so many tokens
+      refuse(fmt::format("{}, {} sequences", cell.timing.version, cell.timing.batch), error);
+      return false;
+    }
+  }
+
+  // Clocks, caches, graphs: a prompt and some steps.
+  void warm_up(Cell& cell) const {
+    const auto begun = Clock::now();
+    cell.together.start(cell.timing.prompt, options_.generate);
+    cell.together.read_prompts();
+    for (int i = 1; i < std::min(options_.generate, kWarmUpTokens); ++i) cell.together.step();
+    cell.seconds += seconds_since(begun);
+  }
+
+  void run_once(Cell& cell) const {
+    const auto begun = Clock::now();
+    cell.together.start(cell.timing.prompt, options_.generate);
+    auto start = Clock::now();
+    cell.together.read_prompts();
+    cell.timing.first_token.push_back(seconds_since(start));
+    for (int i = 1; i < options_.generate; ++i) {
+      start = Clock::now();
+      cell.together.step();
+      cell.timing.step.push_back(seconds_since(start));
+    }
+    cell.seconds += seconds_since(begun);
+  }
+
+  void finish(Cell& cell) const {
+    ModelTiming& t = cell.timing;
+    const auto context = static_cast<uint64_t>(t.prompt + options_.generate / 2),
+               batch = static_cast<uint64_t>(t.batch);
+    t.step_bytes = cell.executor.weight_bytes() + batch * context * cell.executor.cache_bytes();
+    t.memory_bytes = cell.executor.memory_bytes();
+    if (options_.stages) t.stages = cell.executor.time_stages(static_cast<int>(batch), static_cast<int64_t>(context));
   }
 
   const ModelBenchOptions& options_;
@@ -193,7 +208,12 @@ double ModelBenchReport::share_of_floor(const ModelTiming& t) const {
 
 double ModelBenchReport::prompt_flop_per_s(const ModelTiming& t) const {
   const double seconds = t.median_first_token();
-  return seconds > 0 ? linear_flop_a_token * static_cast<double>(prompt * t.batch) / seconds : 0;
+  return seconds > 0 ? linear_flop_a_token * static_cast<double>(t.prompt * t.batch) / seconds : 0;
+}
+
+double ModelBenchReport::share_of_dense(const ModelTiming& t) const {
+  const auto dense = dense_flop_per_s.find(t.prompt);
+  return dense == dense_flop_per_s.end() ? 0 : prompt_flop_per_s(t) / dense->second;
 }
 
 ModelBenchReport measure_model(const ModelBenchOptions& options) {

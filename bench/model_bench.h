@@ -1,9 +1,10 @@
 // `awq bench MODEL`: a whole model, from the prompt to the last token, for one sequence and for several together, with
-// each kernel version; beside what this machine's memory allows. The same code for every backend.
+// each kernel version; beside what this machine's memory and its dense products allow. The same code for every backend.
 #pragma once
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -13,25 +14,29 @@ namespace awq::bench {
 
 struct ModelBenchOptions {
   std::string model, device = "auto";
-  std::vector<int64_t> batches = {1};  // sequences together
+  std::vector<int64_t> prompts = {128};  // tokens of every sequence's prompt
+  std::vector<int64_t> batches = {1};    // sequences together
   std::vector<std::string> versions = {"gemv", "gemm", "auto"};
-  int prompt = 128, generate = 64, repeat = 3;
+  int generate = 64, repeat = 3;
+  double cell_seconds = 0;  // a cell is not run again after so long; 0 = `repeat` decides alone
   int threads = 0;
+  bool in_turn = false;  // all versions loaded at once, and run by run in turn
   bool ignore_salient = false, stages = false;
-  double read_bytes_per_s = 0;  // of the device, measured; 0 = not known
-  double dense_flop_per_s = 0;  // fp16 product of a prompt's size, measured; 0 = not known
+  double read_bytes_per_s = 0;                 // of the device, measured; 0 = not known
+  std::map<int64_t, double> dense_flop_per_s;  // fp16 product of a prompt's size, by tokens, where it was measured
   std::string commit = "unknown";
   std::function<void(const std::string& what)> progress;
   const std::atomic<int>* stop = nullptr;
 };
 
-// One version and number of sequences.
+// One version, prompt length and number of sequences: a cell of the table.
 struct ModelTiming {
   std::string version, kernels;
-  int64_t batch = 1;
+  int64_t prompt = 0, batch = 1;
   std::vector<double> first_token = {}, step = {};  // seconds: one a run; one for each further token of all sequences
   uint64_t step_bytes = 0;    // weights once, keys and values of every sequence at half of what is generated
   uint64_t memory_bytes = 0;  // on a device of its own, after the run
+  double load_seconds = 0;    // of this version's model
   std::vector<backend::StageTime> stages = {};
 
   double percentile(double p) const;  // of `step`
@@ -41,9 +46,10 @@ struct ModelTiming {
 
 struct ModelBenchReport {
   std::string model, device, architecture, commit, date;
-  int prompt = 0, generate = 0, repeat = 0;
-  double read_bytes_per_s = 0, dense_flop_per_s = 0;
-  double linear_flop_a_token = 0;  // 2 n k of the linears in the blocks
+  int generate = 0, repeat = 0;
+  double read_bytes_per_s = 0;
+  std::map<int64_t, double> dense_flop_per_s;  // by tokens of the prompt
+  double linear_flop_a_token = 0;              // 2 n k of the linears in the blocks
   std::vector<ModelTiming> timings;
   std::vector<std::string> refusals;  // versions that do not run here, and why
 
@@ -51,6 +57,7 @@ struct ModelBenchReport {
   double floor_seconds(const ModelTiming&) const;
   double share_of_floor(const ModelTiming&) const;
   double prompt_flop_per_s(const ModelTiming&) const;
+  double share_of_dense(const ModelTiming&) const;  // the prompt's rate by the fp16 product's; 0 where not known
 };
 
 // Error(kInterrupted) when stopped.

@@ -21,6 +21,8 @@ int run_bench(Args& args) {
   args.example("awq bench out/demo-awq", "one query, all kernel versions");
   args.example("awq bench out/demo-awq --prompt 512 --generate 128 --batch 1,2,4,8,16,32,64 --html out.html",
                "one to 64 sequences together, with charts");
+  args.example("awq bench out/demo-awq --prompt 512,2048 --batch 1,8,64 --in-turn",
+               "is the automatic choice as good as the better forced version?");
   args.example("awq bench --single-query --shapes llama3-8b", "on this GPU: GEMV or GEMM, and from how many requests");
   args.example("awq bench --kernels --csv bench/results", "every kernel of this machine at several numbers of tokens");
   args.finish();

@@ -34,25 +34,23 @@ std::vector<std::string> split(const std::string& list) {
   return parts;
 }
 
-struct Ceilings {
-  double read_bytes_per_s = 0, dense_flop_per_s = 0;
-};
-
 // Of the device that the model will run on, measured just before.
-Ceilings measured_ceilings(const ModelBenchRequest& request, int64_t rows) {
-  const std::vector<DeviceInfo> all = request.load.device == "cpu" ? std::vector<DeviceInfo>{} : devices();
+void measure_ceilings(const ModelBenchRequest& request, bench::ModelBenchOptions& options) {
+  const std::vector<DeviceInfo> all = devices();
   if (request.load.device == "cpu" || (request.load.device == "auto" && !bench::has_usable_gpu(all))) {
     ThreadPool pool(request.load.threads);
-    const auto cpu = devices();
-    return {.read_bytes_per_s = bench::ReadProbe(pool, cpu.front().memory_bytes).bytes_per_second()};
+    options.read_bytes_per_s = bench::ReadProbe(pool, all.front().memory_bytes).bytes_per_second();
+    return;
   }
   const auto lab = bench::open_lab(bench::find_gpu(all, request.load.device));
-  const Problem dense{.m = rows, .n = 8192, .k = 8192, .group_size = 128, .bf16 = false};
-  backend::cuda::Samples samples = lab->time_fp16_gemm(dense, {});
-  std::ranges::sort(samples.us);
-  const double flop = 2. * static_cast<double>(dense.m * dense.n * dense.k);
-  return {.read_bytes_per_s = lab->read_bandwidth(),
-          .dense_flop_per_s = flop / samples.us[samples.us.size() / 2] * 1e6};
+  options.read_bytes_per_s = lab->read_bandwidth();
+  for (const int64_t tokens : options.prompts) {
+    const Problem dense{.m = tokens, .n = 8192, .k = 8192, .group_size = 128, .bf16 = false};
+    std::vector<double> us = lab->time_fp16_gemm(dense, {}).us;
+    std::ranges::sort(us);
+    const double flop = 2. * static_cast<double>(dense.m * dense.n * dense.k);
+    options.dense_flop_per_s[tokens] = flop / us[us.size() / 2] * 1e6;
+  }
 }
 
 std::string file_name(const bench::ModelBenchReport& report) {
@@ -66,13 +64,17 @@ void declare_model_bench(Args& args, ModelBenchRequest& request) {
   args.positional("MODEL", request.model, "original or AWQ checkpoint; not needed for --kernels and --single-query",
                   false);
   args.section("the run");
-  args.count("--prompt", "N", request.prompt, "tokens of each prompt", {1, 1 << 24});
+  args.text("--prompt", "N,...", request.prompts, "tokens of each prompt");
   args.count("--generate", "N", request.generate, "tokens to generate", {2, 1 << 24});
   args.text("--batch", "B,...", request.batches, "sequences together, each with a prompt of its own");
   args.text("--version", "V,...", request.versions,
             "kernel versions to put side by side: auto, gemv, gemm, rows of "
             "awq devices");
   args.count("--repeat", "N", request.repeat, "runs; one more is made first to warm up", {1, 1e6});
+  args.real("--cell-seconds", "S", request.cell_seconds,
+            "no further run of the same version, prompt and batch after so many seconds; 0: all of them", {0, 1e6});
+  args.flag("--in-turn", request.in_turn,
+            "the versions take turns, all loaded at once: for differences of a few per cent between them");
   args.flag("--stages", request.stages, "also each kind of work of a step by itself: where the time goes (GPU)");
   args.count("--threads", "N", request.load.threads, "0: one for each core", {0, 4096});
   args.text("--device", "DEVICE", request.load.device, "auto, cpu, cuda or cuda:N");
@@ -84,21 +86,21 @@ int run_model_bench(const Args& args, const ModelBenchRequest& request, const st
   bench::ModelBenchOptions options;
   options.model = request.model;
   options.device = request.load.device;
+  options.prompts = bench::parse_tokens(request.prompts);
   options.batches = bench::parse_tokens(request.batches);
   options.versions = split(request.versions);
-  options.prompt = request.prompt;
   options.generate = request.generate;
   options.repeat = request.repeat;
+  options.cell_seconds = static_cast<double>(request.cell_seconds);
   options.threads = request.load.threads;
+  options.in_turn = request.in_turn;
   options.ignore_salient = request.load.ignore_salient;
   options.stages = request.stages;
   options.commit = version_commit();
   options.progress = [](const std::string& what) { note(what); };
   catch_stop_signals();
   options.stop = &stop_signal();
-  const Ceilings ceilings = measured_ceilings(request, request.prompt);
-  options.read_bytes_per_s = ceilings.read_bytes_per_s;
-  options.dense_flop_per_s = ceilings.dense_flop_per_s;
+  measure_ceilings(request, options);
   const bench::ModelBenchReport report = bench::measure_model(options);
   if (args.common().json) {
     nlohmann::ordered_json json = begin_json(args);

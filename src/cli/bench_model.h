@@ -8,9 +8,10 @@
 namespace awq::cli {
 
 struct ModelBenchRequest {
-  std::string model, batches = "1", versions = "gemv,gemm,auto";
-  int prompt = 128, generate = 64, repeat = 3;
-  bool stages = false;
+  std::string model, prompts = "128", batches = "1", versions = "gemv,gemm,auto";
+  int generate = 64, repeat = 3;
+  float cell_seconds = 0;
+  bool in_turn = false, stages = false;
   LoadOptions load;
 };
 

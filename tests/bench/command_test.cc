@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "cli/process.h"
@@ -62,6 +63,36 @@ TEST(BenchCommand, SingleQueryRecommends) {
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_EQ(result.err, "");
   EXPECT_THAT(result.out, AllOf(HasSubstr("llama2-7b on NVIDIA H200"), HasSubstr("Leave --version at auto")));
+}
+
+// The whole model, on the CPU that is there.
+TEST(BenchCommand, AModelIsTimedForEachPromptBatchAndVersion) {
+  const std::string model = AWQ_SOURCE_DIR "/models/demo";
+  for (const std::vector<std::string>& turns : {std::vector<std::string>{}, {"--in-turn"}}) {
+    std::vector<std::string> words = {"bench",    model, "--device",       "cpu",       "--prompt",   "8,16",
+                                      "--batch",  "1,2", "--version",      "gemm,auto", "--generate", "4",
+                                      "--repeat", "3",   "--cell-seconds", "0.000001",  "--json",     "-q"};
+    words.insert(words.end(), turns.begin(), turns.end());
+    const Result result = awq_run(words);
+    ASSERT_EQ(result.code, 0) << result.err;
+    const json answer = json::parse(result.out);
+    ASSERT_EQ(answer["versions"].size(), 8u);
+    std::set<std::string> cells;
+    for (const json& cell : answer["versions"]) {
+      cells.insert(cell["version"].get<std::string>() + cell["prompt_tokens"].dump() + "," + cell["batch"].dump());
+      EXPECT_EQ(cell["first_token_seconds"].size(), 1u) << "--cell-seconds had passed";
+      EXPECT_EQ(cell["token_seconds"].size(), 3u);
+    }
+    EXPECT_EQ(cells.size(), 8u);
+    EXPECT_EQ(answer["best_forced"].size(), 4u);
+  }
+}
+
+TEST(BenchCommand, AModelsContextHoldsPromptAndNewTokens) {
+  const Result result = awq_run(
+      {"bench", AWQ_SOURCE_DIR "/models/demo", "--device", "cpu", "--prompt", "8,2040", "--generate", "9", "-q"});
+  EXPECT_EQ(result.code, 2);
+  EXPECT_THAT(result.err, HasSubstr("2040 prompt tokens and 9 new ones exceed the model's context of 2048"));
 }
 
 TEST(BenchCommand, UsageErrorsComeBeforeMeasuring) {
