@@ -56,6 +56,16 @@ def quantized(tmp_path_factory, text_file):
 
 
 @pytest.fixture(scope="session")
+def saved(tmp_path_factory, one_block):
+    """What a script of AutoAWQ makes of that one block."""
+    from autoawq_cases import quantized_by
+
+    out = tmp_path_factory.mktemp("saved") / "awq"
+    quantized_by(one_block).save_quantized(out)
+    return out
+
+
+@pytest.fixture(scope="session")
 def cli():
     """Runs the program; its answer as JSON."""
     program = os.environ.get("AWQ_CLI")

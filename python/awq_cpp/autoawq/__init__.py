@@ -9,7 +9,7 @@ from .arguments import IgnoredArgument
 from .config import AwqConfig
 from .evaluation import evaluate_perplexity
 from .factory import AutoAWQForCausalLM
-from .failures import GroupSizeError, NotFiniteError, TooLittleTextError, UnsupportedModelError
+from .failures import GroupSizeError, NotAFactoryError, NotFiniteError, TooLittleTextError, UnsupportedModelError
 from .model import AwqQuantizer, BaseAWQForCausalLM
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "BaseAWQForCausalLM",
     "GroupSizeError",
     "IgnoredArgument",
+    "NotAFactoryError",
     "NotFiniteError",
     "TooLittleTextError",
     "UnsupportedModelError",

@@ -13,7 +13,7 @@ from .. import _core
 from ..errors import BadInputError
 from .arguments import device_of, warn, warn_ignored
 from .config import AwqConfig
-from .failures import UnsupportedModelError, as_autoawq_raises
+from .failures import NotAFactoryError, UnsupportedModelError, as_autoawq_raises
 from .model import BaseAWQForCausalLM
 
 
@@ -57,7 +57,7 @@ class AutoAWQForCausalLM:
     """Loads models: from_pretrained() to quantize one, from_quantized() to run one."""
 
     def __init__(self) -> None:
-        raise OSError(
+        raise NotAFactoryError(
             "You must instantiate AutoAWQForCausalLM with\n"
             "AutoAWQForCausalLM.from_quantized or AutoAWQForCausalLM.from_pretrained"
         )

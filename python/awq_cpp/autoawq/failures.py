@@ -7,7 +7,11 @@ import re
 import tempfile
 from collections.abc import Iterator
 
-from ..errors import BadInputError, Error, NoRoomError
+from ..errors import BadInputError, Error, NoRoomError, UsageError
+
+
+class NotAFactoryError(UsageError, OSError):
+    """AutoAWQForCausalLM was called, instead of one of its factories."""
 
 
 class UnsupportedModelError(BadInputError, TypeError):
