@@ -1,8 +1,10 @@
 #!/bin/bash
 # Two wheels of the package, each built in a copy of the commit of its own, must be the same bytes; installed in a clean environment,
-# they must quantize, generate, and pass the package's tests. Arguments go to CMake, as -DAWQ_CUDA=OFF.
+# they must quantize, generate, and pass the package's tests. Arguments go to CMake, as -DAWQ_CUDA=OFF; PYTHON in the environment
+# names another interpreter.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+python=${PYTHON:-python3}
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
@@ -12,19 +14,25 @@ for define in "$@"; do options+=(-C "cmake.define.${define#-D}"); done
 
 for copy in one another; do git clone -q . "$scratch/$copy"; done
 for copy in one another; do
-  python3 -m pip wheel -q --no-deps "${options[@]}" -w "$scratch/wheel-$copy" "$scratch/$copy"
+  "$python" -m pip wheel -q --no-deps "${options[@]}" -w "$scratch/wheel-$copy" "$scratch/$copy"
 done
 sha256sum "$scratch"/wheel-*/*.whl
 cmp "$scratch"/wheel-one/*.whl "$scratch"/wheel-another/*.whl
-if unzip -p "$scratch"/wheel-one/*.whl 'awq_cpp/_core*.so' | grep -a -q -F -e "$scratch" -e pip-build-env; then
-  echo "the extension holds paths of the machine it was built on" >&2
-  exit 1
-fi
+unzip -lq "$scratch"/wheel-one/*.whl | awk '$1 > 100000 || /files$/'
+for binary in '_core*.so' awq libawq_cuda.so; do
+  if unzip -p "$scratch"/wheel-one/*.whl "awq_cpp/$binary" 2>/dev/null | grep -a -q -F -e "$scratch" -e pip-build-env; then
+    echo "$binary holds paths of the machine it was built on" >&2
+    exit 1
+  fi
+done
 
-python3 -m venv "$scratch/venv"
-"$scratch/venv/bin/pip" install -q "$scratch"/wheel-one/*.whl numpy pyarrow pytest transformers
-"$scratch/venv/bin/pip" install -q --no-deps ./python/autoawq_dropin
-"$scratch/venv/bin/python" - "$scratch/out" <<'PY'
+cd "$scratch/one"
+"$python" -m venv "$scratch/venv"
+PATH=$scratch/venv/bin:$PATH
+pip install -q "$scratch"/wheel-one/*.whl numpy pyarrow pytest transformers
+pip install -q --no-deps ./python/autoawq_dropin
+awq devices
+python - "$scratch/out" <<'PY'
 import sys
 from awq import AutoAWQForCausalLM
 model = AutoAWQForCausalLM.from_pretrained("models/demo")
@@ -32,5 +40,5 @@ model.quantize(calib_data="docs/guide.md", max_calib_samples=4, max_calib_seq_le
 model.save_quantized(sys.argv[1])
 print(AutoAWQForCausalLM.from_quantized(sys.argv[1]).generate([[5, 6, 7]], max_new_tokens=4))
 PY
-"$scratch/venv/bin/python" -m pytest -q -p no:cacheprovider python/tests
+python -m pytest -q -p no:cacheprovider -rsfE python/tests
 echo "the same bytes twice; installed in a clean environment it works"

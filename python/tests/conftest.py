@@ -1,10 +1,10 @@
-"""What the tests share. AWQ_CLI is the program to compare with; without it those tests skip."""
+"""What the tests share."""
 
 import json
-import os
 import pathlib
 import shutil
 import subprocess
+import sys
 
 import awq_cpp
 import pytest
@@ -15,7 +15,7 @@ DEMO = next(
     folder for folder in (ROOT / "models/demo", pathlib.Path(__file__).resolve().parents[1] / "demo") if folder.exists()
 )
 TEXT = "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness. "
-
+PROGRAM = [sys.executable, "-m", "awq_cpp"]  # `awq`
 
 # What a child begins with that is to be interrupted: a job in the background inherits an ignored SIGINT.
 INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -67,13 +67,10 @@ def saved(tmp_path_factory, one_block):
 
 @pytest.fixture(scope="session")
 def cli():
-    """Runs the program; its answer as JSON."""
-    program = os.environ.get("AWQ_CLI")
-    if not program:
-        pytest.skip("AWQ_CLI does not name the awq program to compare with")
+    """Runs the program that is compared with; its answer as JSON."""
 
     def run(*arguments):
-        done = subprocess.run([program, *map(str, arguments), "--json"], capture_output=True, text=True)
+        done = subprocess.run([*PROGRAM, *map(str, arguments), "--json"], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

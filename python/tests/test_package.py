@@ -8,6 +8,7 @@ import sys
 import awq_cpp
 import pytest
 from awq_cpp import errors
+from conftest import PROGRAM
 
 
 def run_python(code):
@@ -60,11 +61,8 @@ def test_errors_are_the_types_that_python_programs_catch():
 
 
 def test_error_text_is_that_of_the_command_line(demo, tmp_path):
-    program = os.environ.get("AWQ_CLI")
-    if not program:
-        pytest.skip("AWQ_CLI does not name the awq program to compare with")
     done = subprocess.run(
-        [program, "quantize", demo, tmp_path / "x", "--group-size", "96"], capture_output=True, text=True
+        [*PROGRAM, "quantize", demo, tmp_path / "x", "--group-size", "96"], capture_output=True, text=True
     )
     with pytest.raises(awq_cpp.UsageError) as caught:
         awq_cpp.quantize(demo, tmp_path / "x", group_size=96)
