@@ -7,7 +7,7 @@ tools/install_packages.sh
 # What the differential tests compare with, in the versions that those tests name, and what the Python package is built and
 # tested with.
 python=$PWD/build/venv/bin/python3
-wanted="tokenizers==$(sed -n 's/^PACKAGE = "\([0-9.]*\)".*/\1/p' tests/tokenizer/differential.py) safetensors matplotlib mypy nanobind numpy pyarrow pytest transformers==5.23.0"
+wanted="tokenizers==$(sed -n 's/^PACKAGE = "\([0-9.]*\)".*/\1/p' tests/tokenizer/differential.py) safetensors matplotlib mypy nanobind numpy pyarrow pytest ruff==0.17.6 transformers==5.23.0"
 [ -x "$python" ] || python3 -m venv build/venv
 # shellcheck disable=SC2086  # a list of words
 [ "$(cat build/venv/wanted 2>/dev/null)" = "$wanted" ] || "$python" -m pip install -q $wanted

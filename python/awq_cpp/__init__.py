@@ -8,6 +8,9 @@
 
 Models are folders, or org/name in the local Hugging Face cache. Every failure is an awq_cpp.Error with one sentence
 that says what to do. Ctrl-C stops any call (a model that is being loaded is loaded first); calls leave the GIL free.
+
+The program `awq` of the command line is part of the package, as `awq` and `python -m awq_cpp`, and so are the kernels
+for NVIDIA GPUs where it was built with CUDA; devices() says what there is, or what is missing.
 """
 
 from __future__ import annotations

@@ -63,8 +63,8 @@ class CLinear:
     def check(status):
         assert status == 0, f"status {status}"
 
-    def prepared(self, version, x, y):
-        """A call of awq_cuda_forward with everything but the call done."""
+    def prepared(self, version, x, y, function=None):
+        """A call of awq_cuda_forward, or of another function on its arguments, with everything but the call done."""
         size = ctypes.c_size_t()
         version, m = version.encode(), ctypes.c_int64(x.shape[0])
         linear = ctypes.byref(self.linear)
@@ -73,10 +73,10 @@ class CLinear:
         pointers = [ctypes.c_void_p(t.data_ptr()) for t in (x, y, workspace)]
         stream = ctypes.c_void_p(self.torch.cuda.current_stream().cuda_stream)
         arguments = (version, linear, F16, m, *pointers, size, stream, None)
-        forward = self.lib.awq_cuda_forward
+        function = function or self.lib.awq_cuda_forward
 
         def call(keep=workspace):
-            return forward(*arguments)
+            return function(*arguments)
 
         return call
 

@@ -273,9 +273,19 @@ def test_a_call_adds_less_than_5_us_to_the_c_interface(capsys):
     packed = kernels.pack(q, z, s, "plain", device="cuda")
     x = Tensors.put(np.zeros((1, 512)))
     y = kernels.linear(x, packed)
-    through_c = host_microseconds(CLinear(torch, q, z, s, 128).prepared("auto", x, y))
+    interface = CLinear(torch, q, z, s, 128)
+    nothing = ctypes.CDLL(None).abs  # on the same arguments: what ctypes takes is not awq_cuda_forward's
+    through_ctypes, ctypes_alone = (
+        host_microseconds(interface.prepared("auto", x, y, function)) for function in (None, nothing)
+    )
+    through_c = through_ctypes - ctypes_alone
     through_python = host_microseconds(lambda: kernels.linear(x, packed, out=y))
     allocating = host_microseconds(lambda: kernels.linear(x, packed))
+    new_tensor = host_microseconds(lambda: x.new_empty((1, 512)))
     with capsys.disabled():
-        print(f"\nawq_cuda_forward {through_c:.2f} us, linear with out= {through_python:.2f}, linear {allocating:.2f}")
+        print(
+            f"\nhost time: awq_cuda_forward {through_c:.2f} us (and {ctypes_alone:.2f} of ctypes), linear with out= "
+            f"{through_python:.2f}, linear {allocating:.2f} of which a new tensor of torch {new_tensor:.2f}"
+        )
     assert through_python - through_c < 5
+    assert allocating - new_tensor - through_c < 5

@@ -41,9 +41,11 @@ def test_text_is_that_of_the_command_line(cli, quantized):
 def test_eight_threads_at_once_give_the_texts_of_one(quantized):
     model = awq_cpp.Model(quantized)
     alone = [model.generate(prompt, max_new_tokens=24).text for prompt in PROMPTS]
-    together = [None] * len(PROMPTS)
+    assert len(set(alone)) == len(PROMPTS)
+    together, all_at_once = [None] * len(PROMPTS), threading.Barrier(len(PROMPTS))
 
     def work(i):
+        all_at_once.wait()
         together[i] = "".join(model.generate(PROMPTS[i], max_new_tokens=24))
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(len(PROMPTS))]

@@ -39,7 +39,7 @@ class AwqConfig:
         for key in quant_config or {}:
             if key not in names:
                 raise UnknownKeyError(
-                    f"quant_config: unknown key {key!r}{closest(key, names)} The keys are {', '.join(names)}"
+                    f"quant_config: unknown key {key!r}{closest(key, names) or '.'} The keys are {', '.join(names)}"
                 )
         config = cls(**(quant_config or {}))
         config.version = str(config.version).lower()
