@@ -10,22 +10,16 @@
 # AWQ_CUDA_ARCHITECTURES in the environment replaces the first program's list (90a alone builds in a minute).
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tools/gpu_common.sh
 what=${1:-}
 dir=${2:-build/gpu_checks}
 bin=$dir/bin
 
 build_one() {  # NAME ARCHITECTURES TARGET...
-  cmake -S . -B "$dir/$1" -G Ninja -DAWQ_CUDA=ON ${2:+"-DAWQ_CUDA_ARCHITECTURES=$2"} \
-    -DCMAKE_CXX_COMPILER_LAUNCHER="$(command -v ccache || true)" -DCMAKE_CUDA_COMPILER_LAUNCHER="$(command -v ccache || true)" >/dev/null
+  configure "$dir/$1" ${2:+"-DAWQ_CUDA_ARCHITECTURES=$2"}
   cmake --build "$dir/$1" --target "${@:3}" -j "$(nproc)"
   cp "$dir/$1/tests/backend/cuda/gpu/tests_cuda" "$bin/tests_cuda_$1"
 }
-copy_with_libraries() {  # PROGRAM...: into $bin, what they load beyond the C library into $bin/lib
-  mkdir -p "$bin/lib"
-  cp "$@" "$bin"
-  ldd "$@" | awk '$3 ~ /^\// {print $3}' | sort -u | grep -v -E '/(libc|libm)\.so' | xargs -I{} cp -L {} "$bin/lib"
-}
-
 failed=0
 step() {  # WORDS COMMAND...
   printf '\n== %s\n' "$1"
@@ -53,7 +47,8 @@ case $what in
     ;;
   run)
     bin=$(realpath "$bin")
-    export LD_LIBRARY_PATH=$bin/lib:$bin${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} AWQ_CUDA_PLUGIN=$bin/libawq_cuda.so AWQ_TEST_SOURCE_DIR=$PWD
+    use_programs
+    export AWQ_TEST_SOURCE_DIR=$PWD
     for name in models quant; do step "tests, $name" last_lines "$bin/tests_cuda_$name" --gtest_brief=1; done
     for name in native ptx75 ptx80; do step "tests, $name" last_lines "$bin/tests_cuda_$name" --gtest_brief=1; done
     step "the example of embedding" "$bin/embed"
