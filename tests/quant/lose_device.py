@@ -1,14 +1,15 @@
-"""Lose the GPU in the middle of `awq quantize --device cuda`, resume, and compare with an undisturbed run byte for byte.
+"""Lose the GPU in the middle of `awq quantize --device cuda`, resume, compare with an undisturbed run byte for byte.
 
-usage: lose_device.py [--losses 3] [--preload LIBRARY] AWQ MODEL [-- extra arguments of awq quantize]
+usage: lose_device.py [--losses 3] [--generate] [--preload LIBRARY] AWQ MODEL [-- extra arguments of awq quantize]
 
-What loses it understands LOSE_DEVICE_AT and LOSE_DEVICE_REPORT: on a real GPU LIBRARY, which makes the driver's answer an error
-that sticks (tests/backend/cuda/gpu/lose_device.cc); without a GPU the plugin that AWQ_CUDA_PLUGIN names
-(tests/quant/lost_device_plugin.cc). Each round loses it at another share of the calls that an undisturbed run makes. Expected:
-exit code 5, a message that names --resume, finished blocks kept, nothing under the final name; then --resume ends with the
-same bytes. With --generate AWQ's `generate` is to end with 5 too.
+What loses it understands LOSE_DEVICE_AT and LOSE_DEVICE_REPORT: on a real GPU LIBRARY, which makes the driver's answer
+an error that sticks (tests/backend/cuda/gpu/lose_device.cc); without a GPU the plugin that AWQ_CUDA_PLUGIN names
+(tests/quant/lost_device_plugin.cc). Each round loses it at another share of the calls that an undisturbed run makes.
+Expected: exit code 5, a message that names --resume, finished blocks kept, nothing under the final name; then --resume
+ends with the same bytes. With --generate `awq generate` is to end with 5 too.
 Exit codes: 0 as expected, 1 not, 77 nothing was lost.
 """
+
 import argparse
 import filecmp
 import os
@@ -39,8 +40,9 @@ class Losing:
         environment = dict(os.environ, LOSE_DEVICE_AT=str(lose_at), LOSE_DEVICE_REPORT=str(self.report))
         if self.preload:
             environment["LD_PRELOAD"] = os.path.abspath(self.preload)
-        return subprocess.run([self.awq, *map(str, words)], env=environment, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.PIPE, text=True)
+        return subprocess.run(
+            [self.awq, *map(str, words)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
 
     def calls(self):
         return int(self.report.read_text()) if self.report.exists() else 0
@@ -62,8 +64,10 @@ def lose_and_resume(losing, words, whole, out, lose_at):
     resumed = losing.run(*words(out, "--resume"))
     check(resumed.returncode == 0, f"--resume after call {lose_at}: exit {resumed.returncode}\n{resumed.stderr}")
     check(same(whole, out), f"lost at call {lose_at}: the resumed output differs")
-    print(f"lost at call {lose_at}: exit 5, {blocks} finished blocks kept, resumed to the same bytes; the message:\n"
-          + "".join(f"  | {line}\n" for line in lost.stderr.splitlines()))
+    print(
+        f"lost at call {lose_at}: exit 5, {blocks} finished blocks kept, resumed to the same bytes; the message:\n"
+        + "".join(f"  | {line}\n" for line in lost.stderr.splitlines())
+    )
     return blocks
 
 
@@ -97,8 +101,10 @@ def main():
         if calls < args.losses:
             print("nothing counts the calls of the device here: nothing was lost")
             sys.exit(77)
-        kept = [lose_and_resume(losing, words, root / "whole", root / f"out{i}", max(1, calls * i // (args.losses + 1)))
-                for i in range(1, args.losses + 1)]
+        kept = [
+            lose_and_resume(losing, words, root / "whole", root / f"out{i}", max(1, calls * i // (args.losses + 1)))
+            for i in range(1, args.losses + 1)
+        ]
         check(kept[-1] > 0, "no loss came after a finished block: more of them are needed to show that they are kept")
         if args.generate:
             lose_while_generating(losing, args.model)

@@ -1,4 +1,5 @@
 """tools/gpu_measure: verdicts on results that are made up, and memory that is watched, without a GPU."""
+
 import copy
 import importlib.util
 import json
@@ -15,21 +16,40 @@ spec.loader.exec_module(verdicts)
 
 
 def quantized(blocks=32, scale=1.0):
-    stages = [{"track": "compute", "stage": stage, "seconds": scale * s}
-              for stage, s in (("load", 0.3), ("calibrate", 2.6), ("search", 4.8), ("clip", 0.6), ("pack", 0.7),
-                               ("wait for writing", 90))]
+    stages = [
+        {"track": "compute", "stage": stage, "seconds": scale * s}
+        for stage, s in (
+            ("load", 0.3),
+            ("calibrate", 2.6),
+            ("search", 4.8),
+            ("clip", 0.6),
+            ("pack", 0.7),
+            ("wait for writing", 90),
+        )
+    ]
     linears = [{"name": f"l{i}", "chosen": "paper 0.5", "loss": 1.0} for i in range(7)]
     return {"seconds": 10.5 * scale, "stages": stages, "linears": linears, "blocks": blocks, "streams_linears": False}
 
 
 def trace(blocks, seconds):
-    return {"traceEvents": [{"ph": "X", "name": "load", "ts": b * seconds * 1e6, "dur": 1, "args": {"block": b}}
-                            for b in range(blocks)]}
+    return {
+        "traceEvents": [
+            {"ph": "X", "name": "load", "ts": b * seconds * 1e6, "dur": 1, "args": {"block": b}} for b in range(blocks)
+        ]
+    }
 
 
 def cell(prompt, batch, share=0.62, rate=500.0, fp16=0.6):
-    return {"version": "auto", "prompt_tokens": prompt, "batch": batch, "share_of_roofline": share, "token_p50": 0.00175,
-            "tokens_per_second": rate * batch * 0.75, "prompt_share_of_fp16": fp16, "first_token_seconds": [0.05]}
+    return {
+        "version": "auto",
+        "prompt_tokens": prompt,
+        "batch": batch,
+        "share_of_roofline": share,
+        "token_p50": 0.00175,
+        "tokens_per_second": rate * batch * 0.75,
+        "prompt_share_of_fp16": fp16,
+        "first_token_seconds": [0.05],
+    }
 
 
 def choice(batch, excess=0.01):
@@ -37,16 +57,28 @@ def choice(batch, excess=0.01):
     return {"batch": batch, "first_token": weighed, "token": weighed, "auto_within_tolerance": excess <= 0.03}
 
 
-MEMORY = {"exit_code": 0, "host_peak_bytes": 2e9, "gpu_peak_mib": 4577, "host_growth_bytes": 1 << 20, "gpu_growth_mib": 0,
-          "output_seconds": 20.0}
+MEMORY = {
+    "exit_code": 0,
+    "host_peak_bytes": 2e9,
+    "gpu_peak_mib": 4577,
+    "host_growth_bytes": 1 << 20,
+    "gpu_growth_mib": 0,
+    "output_seconds": 20.0,
+}
 STEPS = ("loop", "lose", "kill9", "smallcard", "batches", "sanitizer")
 
 
 def good_answers():
     decode = {"versions": [cell(512, 1), cell(512, 16), cell(2048, 1)]}
-    answers = {"decode8b": decode, "decode7b": decode, "versions8b": {"best_forced": [choice(b) for b in (1, 8, 64)]},
-               "memory-memory": MEMORY, "llama3-70b": quantized(8), "llama3-70b-memory": MEMORY,
-               "llama3-70b-trace": trace(8, 1.3)}
+    answers = {
+        "decode8b": decode,
+        "decode7b": decode,
+        "versions8b": {"best_forced": [choice(b) for b in (1, 8, 64)]},
+        "memory-memory": MEMORY,
+        "llama3-70b": quantized(8),
+        "llama3-70b-memory": MEMORY,
+        "llama3-70b-trace": trace(8, 1.3),
+    }
     for name in ("llama2-7b", "llama3-8b"):
         answers |= {name: quantized(), f"{name}-memory": MEMORY}
     for one in ("cpu", "cuda"):
@@ -88,21 +120,25 @@ class Verdicts(unittest.TestCase):
             at[last] = value
             return answers
 
-        cases = [("roofline", changed("decode8b", "versions", 0, "share_of_roofline", 0.59)),
-                 ("batch 16", changed("decode8b", "versions", 1, "tokens_per_second", 3000)),
-                 ("prompt of 2048", changed("decode8b", "versions", 2, "prompt_share_of_fp16", 0.49)),
-                 ("auto", changed("versions8b", "best_forced", [choice(1), choice(8, 0.031)])),
-                 ("memory growth", changed("memory-memory", "gpu_growth_mib", 2)),
-                 ("memory growth", changed("memory-memory", "host_growth_bytes", 9 << 20)),
-                 ("llama2-7b: <= 25 s", changed("llama2-7b", "seconds", 25.1)),
-                 ("llama2-7b: <= 25 s", changed("llama2-7b", "stages", 2, "seconds", 9)),
-                 ("llama2-7b: <= 25 s", changed("llama2-7b-memory", "host_peak_bytes", 6.1e9)),
-                 ("llama2-7b: <= 25 s", changed("llama2-7b-memory", "gpu_peak_mib", 16000)),
-                 ("llama3-70b", good_answers() | {"llama3-70b-trace": trace(8, 3.3)}),
-                 ("within 1e-4", changed("accuracy-quantize-cuda", "linears", 2,
-                                         {"name": "l2", "chosen": "paper 0.55", "loss": 1.001})),
-                 ("perplexities", changed("accuracy-cuda-cpu", "perplexity", 31.52)),
-                 ("greedy", changed("greedy-demo-cuda", "token_ids", [1, 2, 4]))]
+        cases = [
+            ("roofline", changed("decode8b", "versions", 0, "share_of_roofline", 0.59)),
+            ("batch 16", changed("decode8b", "versions", 1, "tokens_per_second", 3000)),
+            ("prompt of 2048", changed("decode8b", "versions", 2, "prompt_share_of_fp16", 0.49)),
+            ("auto", changed("versions8b", "best_forced", [choice(1), choice(8, 0.031)])),
+            ("memory growth", changed("memory-memory", "gpu_growth_mib", 2)),
+            ("memory growth", changed("memory-memory", "host_growth_bytes", 9 << 20)),
+            ("llama2-7b: <= 25 s", changed("llama2-7b", "seconds", 25.1)),
+            ("llama2-7b: <= 25 s", changed("llama2-7b", "stages", 2, "seconds", 9)),
+            ("llama2-7b: <= 25 s", changed("llama2-7b-memory", "host_peak_bytes", 6.1e9)),
+            ("llama2-7b: <= 25 s", changed("llama2-7b-memory", "gpu_peak_mib", 16000)),
+            ("llama3-70b", good_answers() | {"llama3-70b-trace": trace(8, 3.3)}),
+            (
+                "within 1e-4",
+                changed("accuracy-quantize-cuda", "linears", 2, {"name": "l2", "chosen": "paper 0.55", "loss": 1.001}),
+            ),
+            ("perplexities", changed("accuracy-cuda-cpu", "perplexity", 31.52)),
+            ("greedy", changed("greedy-demo-cuda", "token_ids", [1, 2, 4])),
+        ]
         for words, answers in cases:
             failing = self.failing(answers)
             self.assertTrue(len(failing) == 1 and words in failing[0] or words in " ".join(failing), (words, failing))
@@ -127,20 +163,28 @@ class WatchMemory(unittest.TestCase):
     def watched(self, program):
         with tempfile.TemporaryDirectory() as folder:
             out = pathlib.Path(folder) / "seen.json"
-            run = subprocess.run([sys.executable, TOOLS / "watch_memory.py", str(out), sys.executable, "-c", program],
-                                 capture_output=True, text=True, check=False)
+            run = subprocess.run(
+                [sys.executable, TOOLS / "watch_memory.py", str(out), sys.executable, "-c", program],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             return run, json.loads(out.read_text())
 
     def test_growth_counts_from_the_first_output(self):
-        run, seen = self.watched("import time; a = bytearray(b'1' * (64 << 20)); print('x', flush=True); time.sleep(.4);"
-                                 "b = bytearray(b'1' * (32 << 20)); time.sleep(.4); print('y', flush=True)")
+        run, seen = self.watched(
+            "import time; a = bytearray(b'1' * (64 << 20)); print('x', flush=True); time.sleep(.4);"
+            "b = bytearray(b'1' * (32 << 20)); time.sleep(.4); print('y', flush=True)"
+        )
         self.assertEqual((run.returncode, run.stdout), (0, "x\ny\n"))
         self.assertGreater(seen["host_peak_bytes"], 96 << 20)
         self.assertAlmostEqual(seen["host_growth_bytes"] / (1 << 20), 32, delta=2)
 
     def test_steady_memory_does_not_grow(self):
-        _, seen = self.watched("import time; a = bytearray(b'1' * (64 << 20)); print('x', flush=True); time.sleep(.5);"
-                               "print('y', flush=True)")
+        _, seen = self.watched(
+            "import time; a = bytearray(b'1' * (64 << 20)); print('x', flush=True); time.sleep(.5);"
+            "print('y', flush=True)"
+        )
         self.assertLess(abs(seen["host_growth_bytes"]), 1 << 20)
 
     def test_the_exit_code_is_the_commands(self):

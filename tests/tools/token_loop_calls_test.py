@@ -1,4 +1,5 @@
 """tools/count_cuda_calls/token_loop_calls.py on counts that are made up."""
+
 import importlib.util
 import pathlib
 import unittest
@@ -15,8 +16,10 @@ def report(steps=199, **more):
     in_loop.update(more)
     runtime = {name: {"calls": count + 1, "in_loop": count} for name, count in in_loop.items()}
     runtime["cudaMalloc_v3020"] = {"calls": 200, "in_loop": runtime.get("cudaMalloc_v3020", {"in_loop": 0})["in_loop"]}
-    driver = {"cuGraphLaunch": {"calls": steps + 1, "in_loop": steps},
-              "cuStreamSynchronize_ptsz": {"calls": steps, "in_loop": steps}}
+    driver = {
+        "cuGraphLaunch": {"calls": steps + 1, "in_loop": steps},
+        "cuStreamSynchronize_ptsz": {"calls": steps, "in_loop": steps},
+    }
     return {"runtime": runtime, "driver": driver, "steps": steps}
 
 
@@ -25,9 +28,17 @@ class Judge(unittest.TestCase):
         self.assertEqual(script.judge(report()), 0)
 
     def test_any_other_work_is_found(self):
-        for name in ("cudaMalloc_v3020", "cudaMemcpyAsync_v3020", "cudaMemsetAsync_v3020", "cudaEventSynchronize_v3020",
-                     "cudaLaunchKernelExC_v11060", "cudaFree_v3020", "cudaHostAlloc_v3020", "cudaStreamWaitEvent_v3020",
-                     "cudaGraphInstantiate_v12000"):
+        for name in (
+            "cudaMalloc_v3020",
+            "cudaMemcpyAsync_v3020",
+            "cudaMemsetAsync_v3020",
+            "cudaEventSynchronize_v3020",
+            "cudaLaunchKernelExC_v11060",
+            "cudaFree_v3020",
+            "cudaHostAlloc_v3020",
+            "cudaStreamWaitEvent_v3020",
+            "cudaGraphInstantiate_v12000",
+        ):
             self.assertEqual(script.judge(report(**{name: 1})), 1, name)
 
     def test_two_waits_a_token_are_one_too_many(self):

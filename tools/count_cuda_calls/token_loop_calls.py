@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""What `awq generate --device cuda` asks of CUDA for one token: a graph launched, a wait for its token, and nothing else.
+"""What `awq generate --device cuda` asks of CUDA for a token: a launch of a graph, a wait for its token, nothing else.
 
 usage: token_loop_calls.py [--tokens 200] LIBRARY AWQ MODEL
        token_loop_calls.py --report FILE
 
-LIBRARY is libcount_cuda_calls.so (cmake -DAWQ_CUDA_TRACE=ON); CUPTI is looked for where toolkits and Python packages have
-it. With --report a count that was written before is judged. Exit codes: 0 as said above, 1 not, 77 nothing was counted.
+LIBRARY is libcount_cuda_calls.so (cmake -DAWQ_CUDA_TRACE=ON); CUPTI is looked for where toolkits and Python packages
+have it. With --report a count that was written before is judged.
+Exit codes: 0 as said above, 1 not, 77 nothing was counted.
 """
+
 import argparse
 import glob
 import json
@@ -17,17 +19,26 @@ import subprocess
 import sys
 import tempfile
 
-CUPTI_PLACES = ("/usr/local/cuda*/extras/CUPTI/lib64", "/usr/local/cuda*/lib64", "/usr/local/cuda*/lib",
-                "/usr/local/cuda*/targets/*/lib", "/usr/local/lib/python3*/*-packages/nvidia/*/lib",
-                "/usr/lib/python3*/*-packages/nvidia/*/lib", "/opt/*/lib/python3*/site-packages/nvidia/*/lib",
-                "/usr/lib/x86_64-linux-gnu")
+CUPTI_PLACES = (
+    "/usr/local/cuda*/extras/CUPTI/lib64",
+    "/usr/local/cuda*/lib64",
+    "/usr/local/cuda*/lib",
+    "/usr/local/cuda*/targets/*/lib",
+    "/usr/local/lib/python3*/*-packages/nvidia/*/lib",
+    "/usr/lib/python3*/*-packages/nvidia/*/lib",
+    "/opt/*/lib/python3*/site-packages/nvidia/*/lib",
+    "/usr/lib/x86_64-linux-gnu",
+)
 
 # Once a token each, seen by one interface or by both: the runtime's call makes the driver's.
-ONCE = {"a launch of a graph": ("cudaGraphLaunch", "cuGraphLaunch"),
-        "a wait": ("cudaStreamSynchronize", "cuStreamSynchronize")}
+ONCE = {
+    "a launch of a graph": ("cudaGraphLaunch", "cuGraphLaunch"),
+    "a wait": ("cudaStreamSynchronize", "cuStreamSynchronize"),
+}
 # What allocates, frees, copies, waits or launches: none of it but the above.
-FORBIDDEN = re.compile(r"alloc|free|memcpy|memset|synchronize|query|launch|wait|instantiate|capture|register|create|destroy",
-                       re.IGNORECASE)
+FORBIDDEN = re.compile(
+    r"alloc|free|memcpy|memset|synchronize|query|launch|wait|instantiate|capture|register|create|destroy", re.IGNORECASE
+)
 
 
 def plain_name(name):
@@ -50,19 +61,30 @@ def faults(calls, steps):
     found = []
     for what, names in ONCE.items():
         seen = {name: calls[name] for name in names if name in calls}
-        found += [f"{name}: {count} calls in {steps} steps, expected one each" for name, count in seen.items() if count != steps]
+        found += [
+            f"{name}: {count} calls in {steps} steps, expected one each"
+            for name, count in seen.items()
+            if count != steps
+        ]
         if not seen:
             found.append(f"{what} was not seen in any step")
     allowed = {name for names in ONCE.values() for name in names}
-    found += [f"{name}: {count} calls in {steps} steps, expected none"
-              for name, count in sorted(calls.items()) if name not in allowed and FORBIDDEN.search(name)]
+    found += [
+        f"{name}: {count} calls in {steps} steps, expected none"
+        for name, count in sorted(calls.items())
+        if name not in allowed and FORBIDDEN.search(name)
+    ]
     return found
 
 
 def cupti_folders():
     """Folders that hold a libcupti, best first."""
-    return [folder for place in CUPTI_PLACES for folder in sorted(glob.glob(place), reverse=True)
-            if glob.glob(os.path.join(folder, "libcupti.so*"))]
+    return [
+        folder
+        for place in CUPTI_PLACES
+        for folder in sorted(glob.glob(place), reverse=True)
+        if glob.glob(os.path.join(folder, "libcupti.so*"))
+    ]
 
 
 def counted(library, awq, model, tokens):
@@ -70,10 +92,18 @@ def counted(library, awq, model, tokens):
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "calls.json"
         paths = [os.environ.get("LD_LIBRARY_PATH", ""), *cupti_folders()]
-        environment = dict(os.environ, CUDA_INJECTION64_PATH=os.path.abspath(library), COUNT_CUDA_CALLS=str(file),
-                           LD_LIBRARY_PATH=":".join(path for path in paths if path))
-        subprocess.run([awq, "generate", model, "--device", "cuda", "-p", "The ", "-n", str(tokens), "--ignore-eos"],
-                       check=True, env=environment, stdout=subprocess.DEVNULL)
+        environment = dict(
+            os.environ,
+            CUDA_INJECTION64_PATH=os.path.abspath(library),
+            COUNT_CUDA_CALLS=str(file),
+            LD_LIBRARY_PATH=":".join(path for path in paths if path),
+        )
+        subprocess.run(
+            [awq, "generate", model, "--device", "cuda", "-p", "The ", "-n", str(tokens), "--ignore-eos"],
+            check=True,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+        )
         return json.loads(file.read_text()) if file.exists() else None
 
 
@@ -86,8 +116,11 @@ def judge(report):
     for name, count in sorted(calls.items()):
         print(f"  {count / steps:8.3f}  {name}")
     found = faults(calls, steps)
-    print("\n".join(found) if found else "one launch of a graph and one wait for its token: no allocation, no copy, "
-          "no other synchronisation")
+    print(
+        "\n".join(found)
+        if found
+        else "one launch of a graph and one wait for its token: no allocation, no copy, no other synchronisation"
+    )
     return 1 if found else 0
 
 

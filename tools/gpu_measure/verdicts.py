@@ -4,6 +4,7 @@
 usage: verdicts.py RESULTS
 Exit code: 1 when a demand does not hold, else 0; what was not measured is said and does not count.
 """
+
 import json
 import pathlib
 import statistics
@@ -11,6 +12,7 @@ import sys
 
 GB = 1e9
 MIB = 1 << 20
+HOST_GROWTH = 8 * MIB  # ids, seconds and text of 10,000 tokens are less than 1 MB
 
 
 class NotMeasured(Exception):
@@ -59,6 +61,7 @@ def quantized(name):
         words, fits = peaks(results, name, 6, 16)
         wall, computing = report["seconds"], computing_seconds(report)
         return f"{wall:.1f} s, computing {computing:.1f} s; {words}", wall <= 25 and computing <= 12 and fits
+
     return line
 
 
@@ -71,8 +74,10 @@ def projected(results):
     seconds = report["seconds"] + block * (whole - len(loads))
     computing = computing_seconds(report) / len(loads) * whole
     words, fits = peaks(results, "llama3-70b", 1e9, 24)
-    return (f"{seconds:.0f} s for {whole} blocks, computing {computing:.0f} s ({len(loads)} blocks run, {block:.2f} s each); {words}",
-            seconds <= 240 and computing <= 150 and fits)
+    return (
+        f"{seconds:.0f} s for {whole} blocks of {block:.2f} s, computing {computing:.0f} s ({len(loads)} were run); {words}",
+        seconds <= 240 and computing <= 150 and fits,
+    )
 
 
 def same_choices(results):
@@ -80,18 +85,25 @@ def same_choices(results):
     cpu, gpu = (results.json(f"accuracy-quantize-{d}")["linears"] for d in ("cpu", "cuda"))
     others = [(c, g) for c, g in zip(cpu, gpu) if c["chosen"] != g["chosen"]]
     apart = max((abs(c["loss"] - g["loss"]) / c["loss"] for c, g in others), default=0)
-    return (f"{len(cpu) - len(others)} of {len(cpu)} linears with the same scale; losses of the others apart by {apart:.1e} at most",
-            len(cpu) == len(gpu) and apart < 1e-4)
+    return (
+        f"{len(cpu) - len(others)} of {len(cpu)} linears with the same scale; the others' losses {apart:.1e} apart",
+        len(cpu) == len(gpu) and apart < 1e-4,
+    )
 
 
 def perplexities(results):
-    values = {f"{q}/{e}": results.json(f"accuracy-{q}-{e}")["perplexity"] for q in ("cpu", "cuda") for e in ("cpu", "cuda")}
+    values = {
+        f"{q}/{e}": results.json(f"accuracy-{q}-{e}")["perplexity"] for q in ("cpu", "cuda") for e in ("cpu", "cuda")
+    }
     spread = max(values.values()) - min(values.values())
-    return (f"{spread:.4f} apart; quantized on / scored on: " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()),
-            spread <= 0.01)
+    return (
+        f"{spread:.4f} apart; quantized on / scored on: " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()),
+        spread <= 0.01,
+    )
 
 
 # ---- running ----
+
 
 def cells(results, name, **wanted):
     found = [c for c in results.json(name)["versions"] if all(c[k] == v for k, v in wanted.items())]
@@ -105,6 +117,7 @@ def roofline(name):
         cell = cells(results, name, version="auto", prompt_tokens=512, batch=1)[0]
         share = cell["share_of_roofline"]
         return f"{100 * share:.1f} %, {cell['token_p50'] * 1e3:.3f} ms a token", share >= 0.6
+
     return line
 
 
@@ -113,6 +126,7 @@ def together(name):
         one, many = (cells(results, name, version="auto", prompt_tokens=512, batch=b)[0] for b in (1, 16))
         times = many["tokens_per_second"] / one["tokens_per_second"]
         return f"{times:.1f} times the {one['tokens_per_second']:.0f} tokens/s of one", times >= 10
+
     return line
 
 
@@ -121,6 +135,7 @@ def prompt_rate(name):
         cell = cells(results, name, version="auto", prompt_tokens=2048, batch=1)[0]
         share, first = cell["prompt_share_of_fp16"], statistics.median(cell["first_token_seconds"])
         return f"{100 * share:.1f} % of the fp16 product, {first * 1e3:.1f} ms", share >= 0.5
+
     return line
 
 
@@ -130,8 +145,10 @@ def auto_choice(results):
     if not measured:
         raise NotMeasured("versions8b forced nothing beside auto")
     worst = {what: max(measured, key=lambda c: c[what]["auto_excess"]) for what in ("first_token", "token")}
-    words = ", ".join(f"{what.replace('_', ' ')} {100 * c[what]['auto_excess']:+.1f} % at batch {c['batch']}"
-                      for what, c in worst.items())
+    words = ", ".join(
+        f"{what.replace('_', ' ')} {100 * c[what]['auto_excess']:+.1f} % at batch {c['batch']}"
+        for what, c in worst.items()
+    )
     return f"longest of {len(measured)} batches: {words}", all(c["auto_within_tolerance"] for c in measured)
 
 
@@ -140,8 +157,10 @@ def no_growth(results):
     host, gpu = seen["host_growth_bytes"], seen["gpu_growth_mib"]
     if host is None or gpu is None:
         raise NotMeasured("fewer than two samples of memory in the token loop")
-    return (f"GPU {gpu:+d} MiB, host {host / MIB:+.1f} MiB in {seen['output_seconds']:.0f} s",
-            seen["exit_code"] == 0 and gpu <= 0 and host <= 8 * MIB)  # ids, seconds and text of 10,000 tokens: under 1 MB
+    return (
+        f"GPU {gpu:+d} MiB, host {host / MIB:+.1f} MiB in {seen['output_seconds']:.0f} s",
+        seen["exit_code"] == 0 and gpu <= 0 and host <= HOST_GROWTH,
+    )
 
 
 def greedy(model):
@@ -149,6 +168,7 @@ def greedy(model):
         cpu, gpu = (results.json(f"greedy-{model}-{d}")["token_ids"] for d in ("cpu", "cuda"))
         same = next((i for i, (a, b) in enumerate(zip(cpu, gpu)) if a != b), min(len(cpu), len(gpu)))
         return f"{same} of {len(cpu)} tokens the same", cpu == gpu
+
     return line
 
 
@@ -158,6 +178,7 @@ def ended(step, words):
         if code == 77:
             raise NotMeasured("skipped")
         return words if code == 0 else f"exit {code}, see {step}.log", code == 0
+
     return line
 
 
@@ -194,7 +215,11 @@ def verdicts(folder):
             yield demand, *line(results)
         except NotMeasured as reason:
             yield demand, f"not measured: {reason}", None
-        except (KeyError, IndexError, statistics.StatisticsError) as reason:  # an answer that is an error, or half of one
+        except (
+            KeyError,
+            IndexError,
+            statistics.StatisticsError,
+        ) as reason:  # of an answer that is an error
             yield demand, f"not measured: the answer lacks {reason}", None
 
 

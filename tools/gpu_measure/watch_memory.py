@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Runs a command and watches what memory it takes: of the host (its resident set) and of the GPU (nvidia-smi, all that lies there).
+"""Runs a command and watches what memory it takes: its resident set on the host, all that lies on the GPU (nvidia-smi).
 
 usage: watch_memory.py [--quiet] OUT.json COMMAND...
 
-OUT.json gets the peaks, and the growth from the first output of the command to its last: of `awq generate`, from the first token
-to the last. With --quiet the command's output is not passed on. The exit code is the command's.
+OUT.json gets the peaks, and the growth from the command's first output to its last: of `awq generate`, from the first
+token to the last. With --quiet the output is not passed on. The exit code is the command's.
 """
+
 import argparse
 import json
 import os
@@ -33,8 +34,11 @@ class GpuMemory:
 
     def __init__(self):
         self.samples = []
-        self.smi = subprocess.Popen(SMI, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) \
-            if shutil.which(SMI[0]) else None
+        self.smi = (
+            subprocess.Popen(SMI, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            if shutil.which(SMI[0])
+            else None
+        )
         if self.smi:
             threading.Thread(target=self._read, daemon=True).start()
 
@@ -79,11 +83,15 @@ def watch(command, passes_on):
     gpu.stop()
     first, last = (output[0], output[-1]) if output else (begun, begun)
     return process.returncode, {
-        "command": command, "exit_code": process.returncode, "seconds": time.monotonic() - begun,
-        "output_seconds": last - first, "host_peak_bytes": max((size for _, size in host), default=0),
+        "command": command,
+        "exit_code": process.returncode,
+        "seconds": time.monotonic() - begun,
+        "output_seconds": last - first,
+        "host_peak_bytes": max((size for _, size in host), default=0),
         "host_growth_bytes": growth(host, first, last),
         "gpu_peak_mib": max((used for _, used in gpu.samples), default=None),
-        "gpu_growth_mib": growth(gpu.samples, first, last)}
+        "gpu_growth_mib": growth(gpu.samples, first, last),
+    }
 
 
 def main():
