@@ -12,7 +12,7 @@ copy_with_libraries() {  # PROGRAM...: into $bin, what they load beyond the C li
   ldd "$@" | awk '$3 ~ /^\// {print $3}' | sort -u | grep -v -E '/(libc|libm)\.so' | xargs -I{} cp -L {} "$bin/lib"
 }
 find_file() {  # NAME: its path wherever it is installed, or nothing
-  find / \( -path /proc -o -path /sys \) -prune -o -name "$1" -print -quit 2>/dev/null
+  find / \( -path /proc -o -path /sys \) -prune -o -name "$1" -xtype f -print -quit 2>/dev/null
 }
 use_programs() {  # of $bin: their libraries, the plugin, and cuBLAS where the loader would not find it
   local cublas=

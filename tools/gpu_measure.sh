@@ -14,7 +14,9 @@
 #   AWQ_MEASURE_MODEL        a trained original, for what random weights cannot show    (models/demo)
 #   AWQ_MEASURE_TEXT         what to score perplexity on                                (docs/*.md)
 #   AWQ_MEASURE_TMP          for checkpoints, up to 40 GB: /dev/shm when that has room, so that no disk is measured, else /tmp
+#   AWQ_MEASURE_KEEP         anything: leave them there for the next run
 set -euo pipefail
+self=$(realpath "$0")
 cd "$(dirname "$0")/.."
 . tools/gpu_common.sh
 what=${1:-}
@@ -144,13 +146,17 @@ sanitizer() {
 
 # ---- running them ----
 
+roomy_folder() {
+  local room
+  room=$(df --output=avail /dev/shm 2>/dev/null | tail -n 1)
+  if [ -d /dev/shm/awq_measure ] || [ "${room:-0}" -gt $((48 << 20)) ]; then echo /dev/shm; else echo /tmp; fi
+}
 prepare() {
   [ -d "$bin" ] || tar -C "$dir" -xJf "$dir/bin.tar.xz"
   bin=$(realpath "$bin")
   results=$(realpath -m "$dir/results")
-  tmp=${AWQ_MEASURE_TMP:-/tmp}
-  if [ -z "${AWQ_MEASURE_TMP:-}" ] && [ "$(df --output=avail /dev/shm 2>/dev/null | tail -n 1)" -gt $((48 << 20)) ]; then tmp=/dev/shm; fi
-  tmp=$tmp/awq_measure
+  export AWQ_MEASURE_TMP=${AWQ_MEASURE_TMP:-$(roomy_folder)}  # once: the room that is left changes
+  tmp=$AWQ_MEASURE_TMP/awq_measure
   out=${TMPDIR:-/tmp}/awq_measured  # checkpoints that awq writes: on a disk, as users' are
   model=${AWQ_MEASURE_MODEL:-models/demo}
   text=${AWQ_MEASURE_TEXT:-$out/text.txt}
@@ -158,7 +164,6 @@ prepare() {
   mkdir -p "$results" "$tmp" "$out"
   [ "$text" != "$out/text.txt" ] || cat docs/*.md >"$text"
   use_programs
-  export results tmp out bin model text small_card dir
 }
 one_step() {  # STEP: what the time limit runs, in a shell of its own
   prepare
@@ -171,7 +176,7 @@ run_step() {  # STEP ESTIMATE LIMIT
     echo "== $1: not begun, it takes about $2 s"
     return
   fi
-  timeout --kill-after=10 "$3" "$0" one-step "$dir" "$1" >"$results/$1.log" 2>&1 || code=$?
+  timeout --kill-after=10 "$3" "$self" one-step "$dir" "$1" >"$results/$1.log" 2>&1 || code=$?
   echo "$code $((SECONDS - begun))" >"$results/$1.status"
   echo "== $1: exit $code after $((SECONDS - begun)) s"
   [ $code -eq 0 ] || tail -n 5 "$results/$1.log"
@@ -185,6 +190,7 @@ run() {  # STEP...
   done <<<"$STEPS"
   tools/gpu_measure/verdicts.py "$results" | tee "$results/verdicts.txt" || true
   tar -C "$dir" -cJf "$dir/results.tar.xz" results
+  [ -n "${AWQ_MEASURE_KEEP:-}" ] || rm -rf "$tmp" "$out"
 }
 
 case $what in

@@ -75,7 +75,7 @@ def projected(results):
     computing = computing_seconds(report) / len(loads) * whole
     words, fits = peaks(results, "llama3-70b", 1e9, 24)
     return (
-        f"{seconds:.0f} s for {whole} blocks of {block:.2f} s, computing {computing:.0f} s ({len(loads)} were run); {words}",
+        f"{seconds:.0f} s for {whole} blocks of {block:.2f} s, computing {computing:.0f} s; {len(loads)} ran; {words}",
         seconds <= 240 and computing <= 150 and fits,
     )
 
