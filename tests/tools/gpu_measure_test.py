@@ -180,7 +180,7 @@ class WatchMemory(unittest.TestCase):
             return run, json.loads(out.read_text())
 
     def test_growth_is_between_the_first_output_and_the_last(self):
-        samples = [(1, 10), (2, 60), (3, 61), (4, 64), (5, 20)]
+        samples = [(1, 1.1, 10), (2, 2.1, 60), (3, 3.1, 61), (4, 4.1, 64), (4.4, 5, 20)]
         self.assertEqual(watch_memory.growth(samples, 1.5, 4.5), 4)
         self.assertEqual(watch_memory.growth(samples, 2.5, 4.5), 3)
         self.assertIsNone(watch_memory.growth(samples, 3.5, 4.5), "one sample says nothing of growth")

@@ -45,7 +45,7 @@ class GpuMemory:
     def _read(self):
         for line in self.smi.stdout:
             if line.strip().isdigit():
-                self.samples.append((time.monotonic(), int(line)))
+                self.samples.append((time.monotonic(), time.monotonic(), int(line)))
 
     def stop(self):
         if self.smi:
@@ -54,8 +54,8 @@ class GpuMemory:
 
 
 def growth(samples, first, last):
-    """From the first sample after `first` to the last before `last`; None where fewer than two lie between."""
-    between = [value for at, value in samples if first <= at <= last]
+    """Of (asked, told, value) from the first after `first` to the last before `last`; None where there are not two."""
+    between = [value for asked, told, value in samples if first <= asked and told <= last]
     return between[-1] - between[0] if len(between) > 1 else None
 
 
@@ -75,9 +75,9 @@ def watch(command, passes_on):
     begun = time.monotonic()
     copying.start()
     while process.poll() is None:
-        size = resident_bytes(process.pid)
+        asked, size, told = time.monotonic(), resident_bytes(process.pid), time.monotonic()
         if size:
-            host.append((time.monotonic(), size))
+            host.append((asked, told, size))
         time.sleep(PERIOD)
     copying.join()
     gpu.stop()
@@ -87,9 +87,9 @@ def watch(command, passes_on):
         "exit_code": process.returncode,
         "seconds": time.monotonic() - begun,
         "output_seconds": last - first,
-        "host_peak_bytes": max((size for _, size in host), default=0),
+        "host_peak_bytes": max((size for *_, size in host), default=0),
         "host_growth_bytes": growth(host, first, last),
-        "gpu_peak_mib": max((used for _, used in gpu.samples), default=None),
+        "gpu_peak_mib": max((used for *_, used in gpu.samples), default=None),
         "gpu_growth_mib": growth(gpu.samples, first, last),
     }
 
