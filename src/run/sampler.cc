@@ -7,6 +7,7 @@
 
 #include "awq/error.h"
 #include "core/random.h"
+#include "core/token_weight.h"
 
 namespace awq::run {
 namespace {
@@ -44,54 +45,59 @@ bool Sampler::before(const Candidate& a, const Candidate& b) {
 
 double Sampler::uniform() const { return static_cast<double>(mix64(mix64(options_.seed) ^ drawn_) >> 11) * 0x1p-53; }
 
-// All tokens, or the top_k most likely in order.
-void Sampler::collect(std::span<const float> logits, float largest) {
+// The most likely `count` in their order; those before `sorted` are already.
+void Sampler::sort_first(size_t count, size_t sorted) {
+  const auto at = [&](size_t i) { return candidates_.begin() + static_cast<std::ptrdiff_t>(i); };
+  std::partial_sort(at(sorted), at(count), candidates_.end(), before);
+}
+
+// All tokens that can be drawn, or the top_k most likely in order.
+void Sampler::collect(std::span<const float> logits, float largest, const DrawNumbers& draw) {
   candidates_.clear();
-  for (int32_t id = 0; id < std::ssize(logits); ++id) {
-    const double weight = logits[id] == largest ? 1 : std::exp((double{logits[id]} - largest) / options_.temperature);
-    if (weight > 0) candidates_.push_back({logits[id], id, weight});  // leaves NaN out as well
-  }
-  const auto k = static_cast<size_t>(options_.top_k);
-  if (k == 0 || k >= candidates_.size()) return;
-  std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(k), candidates_.end(),
-                    before);
+  for (int32_t id = 0; id < std::ssize(logits); ++id)
+    if (const uint64_t weight = token_weight(largest, logits[id], draw.scale); weight > 0)
+      candidates_.push_back({logits[id], id, weight});
+  if (draw.top_k == 0) return;
+  const size_t k = std::min(candidates_.size(), static_cast<size_t>(draw.top_k));
+  sort_first(k, 0);
   candidates_.resize(k);
 }
 
-// The fewest most likely tokens that together hold top_p of the probability; always one. Few are usually enough, so the
+uint64_t Sampler::total() const {
+  uint64_t sum = 0;
+  for (const Candidate& c : candidates_) sum += c.weight;
+  return sum;
+}
+
+// The fewest most likely tokens that together hold top_p of the weight; always one. Few are usually enough, so the
 // order is established step by step (64, 256, 1,024 ...) rather than for the whole vocabulary.
-void Sampler::keep_top_p() {
-  double total = 0, held = 0;
-  for (const Candidate& c : candidates_) total += c.weight;
+void Sampler::keep_top_p(const DrawNumbers& draw) {
+  const uint64_t needed = draw.to_hold(total());
+  uint64_t held = 0;
   size_t sorted = 0;
   for (size_t kept = 0; kept < candidates_.size();) {
     if (kept == sorted) {
       sorted = std::min(candidates_.size(), std::max<size_t>(64, 4 * sorted));
-      const auto begin = candidates_.begin();
-      std::partial_sort(begin + static_cast<std::ptrdiff_t>(kept), begin + static_cast<std::ptrdiff_t>(sorted),
-                        candidates_.end(), before);
+      sort_first(sorted, kept);
     }
     held += candidates_[kept++].weight;
-    if (held >= options_.top_p * total) candidates_.resize(kept);
+    if (held >= needed) candidates_.resize(kept);
   }
-}
-
-int32_t Sampler::draw() {
-  double total = 0;
-  for (const Candidate& c : candidates_) total += c.weight;
-  double left = uniform() * total;
-  ++drawn_;
-  for (const Candidate& c : candidates_)
-    if ((left -= c.weight) < 0) return c.id;
-  return candidates_.back().id;  // rounding of the sums
 }
 
 int32_t Sampler::operator()(std::span<const float> logits) {
   const int32_t best = require_number(most_likely(logits));
   if (options_.temperature == 0) return best;
-  collect(logits, logits[best]);
-  if (options_.top_p < 1) keep_top_p();
-  return draw();
+  const DrawNumbers draw =
+      draw_numbers(options_.temperature, options_.top_k, options_.top_p, uniform(), std::ssize(logits));
+  ++drawn_;
+  collect(logits, logits[best], draw);
+  if (draw.top_p != DrawNumbers::kAll) keep_top_p(draw);
+  const uint64_t point = mul_high(draw.uniform, total());
+  uint64_t passed = 0;
+  for (const Candidate& c : candidates_)
+    if ((passed += c.weight) > point) return c.id;
+  return best;  // not reached: point is below the total
 }
 
 backend::TokenDraw Sampler::next_draw() const {

@@ -1,4 +1,5 @@
-// From logits to a token: greedy, or drawn after temperature, then top-k, then top-p, in that order.
+// From logits to a token: greedy, or drawn after temperature, then top-k, then top-p, in that order, with the
+// arithmetic of core/token_weight.h, so that an executor that draws by itself draws the same.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -6,6 +7,7 @@
 
 #include "awq/model.h"
 #include "backend/device.h"
+#include "core/token_weight.h"
 
 namespace awq::run {
 
@@ -25,13 +27,14 @@ class Sampler {
   struct Candidate {
     float logit;
     int32_t id;
-    double weight;  // e^((logit - largest) / temperature)
+    uint64_t weight;
   };
   static bool before(const Candidate& a, const Candidate& b);
   double uniform() const;
-  void collect(std::span<const float> logits, float largest);
-  void keep_top_p();
-  int32_t draw();
+  void sort_first(size_t count, size_t sorted);
+  void collect(std::span<const float> logits, float largest, const DrawNumbers&);
+  void keep_top_p(const DrawNumbers&);
+  uint64_t total() const;
 
   SamplingOptions options_;
   uint64_t drawn_ = 0;

@@ -3,11 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
+#include <numeric>
 
 #include "awq/error.h"
+#include "core/random.h"
 
 namespace awq::run {
 namespace {
@@ -97,6 +100,47 @@ TEST(Sampler, RefusesWhatMeansNothing) {
       FAIL() << "accepted";
     } catch (const Error& e) {
       EXPECT_EQ(e.kind(), ErrorKind::kUsage);
+    }
+  }
+}
+
+// The definition in float64, straight from its words; u as the sampler's generator gives it.
+int32_t defined(const std::vector<float>& logits, const SamplingOptions& o, double u) {
+  std::vector<int32_t> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  if (o.top_k > 0 || o.top_p < 1)
+    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
+  if (o.top_k > 0) order.resize(std::min<size_t>(order.size(), o.top_k));
+  const double largest = *std::max_element(logits.begin(), logits.end());
+  const auto weight = [&](int32_t id) { return std::exp((logits[id] - largest) / o.temperature); };
+  const auto through = [&](double least) {  // the tokens in order until their weight is at least, or beyond, this
+    double held = 0;
+    size_t count = 0;
+    while (count < order.size() && (held += weight(order[count])) < least) ++count;
+    return count;
+  };
+  const auto total = [&] {
+    double sum = 0;
+    for (const int32_t id : order) sum += weight(id);
+    return sum;
+  };
+  if (o.top_p < 1) order.resize(std::min(order.size(), through(o.top_p * total()) + 1));
+  return order[std::min(order.size() - 1, through(u * total()))];
+}
+
+// Weights are integers of 2^-39 of the largest, uniform numbers have 53 bits: of 10,000 draws none lies so near to a
+// border that the float64 definition falls on its other side.
+TEST(Sampler, IsTheDefinitionInFloat64) {
+  std::vector<float> logits(1000);
+  for (size_t i = 0; i < logits.size(); ++i) logits[i] = 8 * (random_unit(1, "logit", i) + random_unit(2, "logit", i));
+  for (const SamplingOptions& options :
+       {SamplingOptions{.temperature = 0.7f}, SamplingOptions{.temperature = 1, .top_k = 40},
+        SamplingOptions{.temperature = 1.3f, .top_p = 0.9f},
+        SamplingOptions{.temperature = 2, .top_k = 200, .top_p = 0.8f, .seed = 9}}) {
+    Sampler sample(options, std::ssize(logits));
+    for (int i = 0; i < 2500; ++i) {
+      const double u = sample.next_draw().uniform;
+      ASSERT_EQ(sample(logits), defined(logits, options, u)) << "T " << options.temperature << " draw " << i;
     }
   }
 }

@@ -22,11 +22,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#ifdef __CUDACC__
-#  define AWQ_HD __host__ __device__
-#else
-#  define AWQ_HD
-#endif
+#include "core/host_device.h"
 
 namespace awq::backend::cuda {
 

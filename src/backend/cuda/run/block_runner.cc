@@ -57,7 +57,8 @@ BlockRunner::BlockRunner(const model::ModelConfig& config, const DeviceModel& mo
   partials_.reserve(static_cast<size_t>(floats) * sizeof(float));
   tickets_.reserve(static_cast<size_t>(split_tickets(shape, kMostTogether)) * sizeof(int32_t));
   pick_tickets_.reserve(static_cast<size_t>(logit_rows_) * sizeof(int32_t));
-  for (const DeviceBuffer* zeroed : {&tickets_, &pick_tickets_})
+  draw_rows_.reserve(kMostDrawn * sizeof(DrawRow));
+  for (const DeviceBuffer* zeroed : {&tickets_, &pick_tickets_, &draw_rows_})
     check_cuda(cudaMemsetAsync(zeroed->as(), 0, zeroed->bytes(), stream), "clearing working memory");
   // Rows that fill up a batch attend to nothing and leave theirs as it is: it must be numbers.
   check_cuda(cudaMemsetAsync(attended_.as(), 0, attended_.bytes(), stream), "clearing working memory");
@@ -65,8 +66,9 @@ BlockRunner::BlockRunner(const model::ModelConfig& config, const DeviceModel& mo
 
 uint64_t BlockRunner::bytes() const {
   uint64_t sum = 0;
-  for (const DeviceBuffer* b : {&hidden_, &normed_, &qkv_, &attended_, &gate_up_, &activated_, &out_, &logits_, &rows_,
-                                &segments_, &picked_, &partials_, &tickets_, &best_, &pick_tickets_, &workspace_})
+  for (const DeviceBuffer* b :
+       {&hidden_, &normed_, &qkv_, &attended_, &gate_up_, &activated_, &out_, &logits_, &rows_, &segments_, &picked_,
+        &partials_, &tickets_, &best_, &pick_tickets_, &draw_rows_, &workspace_})
     sum += b->bytes();
   return sum;
 }
@@ -190,6 +192,19 @@ void BlockRunner::pick(int64_t m, int32_t* ids) {
                         .vocab = config_.vocab},
                        on_),
            "launching the choice of a token");
+}
+
+void BlockRunner::draw(int64_t m, const DrawNumbers* draws, int32_t* ids) {
+  for (int64_t first = 0; first < m; first += kMostDrawn)
+    launched(launch_draw({.logits = logits() + first * config_.vocab,
+                          .best = best_.as<uint64_t>() + first * kPickBlocks,
+                          .draws = draws + first,
+                          .ids = ids + first,
+                          .rows = draw_rows_.as<DrawRow>(),
+                          .m = std::min(kMostDrawn, m - first),
+                          .vocab = config_.vocab},
+                         on_),
+             "launching the drawing of a token");
 }
 
 }  // namespace awq::backend::cuda

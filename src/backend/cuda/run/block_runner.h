@@ -8,6 +8,7 @@
 
 #include "backend/cuda/run/attention.h"
 #include "backend/cuda/run/device_model.h"
+#include "backend/cuda/run/draw_token.h"
 #include "backend/cuda/run/page_pool.h"
 #include "backend/cuda/run/pinned.h"
 #include "backend/cuda/run/rope_table.h"
@@ -47,6 +48,8 @@ class BlockRunner {
   // Logits of rows picked[0 .. m), or of the first m where it is null.
   void run_head(int64_t m, const int32_t* picked);
   void pick(int64_t m, int32_t* ids);
+  // After pick(): draws the ids of the rows that are not to have the largest logit. `draws`: mapped host memory.
+  void draw(int64_t m, const DrawNumbers* draws, int32_t* ids);
 
   const float* logits() const { return logits_.as<float>(); }    // (m, vocab)
   Segment* segments() const { return segments_.as<Segment>(); }  // (most_rows)
@@ -69,7 +72,7 @@ class BlockRunner {
   DeviceBuffer hidden_;                                               // f32 (most_rows, hidden)
   DeviceBuffer normed_, qkv_, attended_, gate_up_, activated_, out_;  // f16
   DeviceBuffer logits_, rows_, segments_, picked_;
-  DeviceBuffer partials_, tickets_, best_, pick_tickets_, workspace_;
+  DeviceBuffer partials_, tickets_, best_, pick_tickets_, draw_rows_, workspace_;
 };
 
 }  // namespace awq::backend::cuda

@@ -64,6 +64,7 @@ CudaExecutor::CudaExecutor(const ExecutorRequest& request, const WeightSource& s
       chunk_rows_(runner_.most_rows()),
       ids_(runner_.logit_rows()),
       chunk_picked_(runner_.most_rows()),
+      draws_(runner_.logit_rows()),
       chunk_segments_(runner_.most_rows()),
       chunk_read_(make_event()) {
   // Of the default stream too, which this one does not wait for: weights and the page table may still be on their way.
@@ -89,7 +90,7 @@ void CudaExecutor::reserve(std::span<const int> slots, int64_t tokens) {
   } catch (const Error& e) {
     if (e.kind() != ErrorKind::kNoRoom) throw;  // the text may end before the room does
   }
-  if (std::ssize(slots) <= kMostTogether && !slots.empty()) graph(graph_rows(std::ssize(slots)));
+  if (std::ssize(slots) <= kMostTogether && !slots.empty()) graph(graph_rows(std::ssize(slots)), false);
 }
 
 void CudaExecutor::reset(int slot) {
@@ -106,10 +107,10 @@ void CudaExecutor::forward(std::span<const SequenceInput> inputs, MatrixView<flo
 bool CudaExecutor::next_tokens(std::span<const SequenceInput> inputs, std::span<const TokenDraw> draws,
                                std::span<int32_t> ids) {
   AWQ_ASSERT(draws.size() == inputs.size() && ids.size() == inputs.size());
-  if (std::any_of(draws.begin(), draws.end(), [](const TokenDraw& draw) { return draw.temperature > 0; })) return false;
   AWQ_ASSERT(std::none_of(inputs.begin(), inputs.end(), [](const SequenceInput& in) { return in.all_logits; }));
   check_inputs(*this, inputs, capacity_, std::ssize(ids));
-  run(inputs, {.logits = {}, .ids = ids});
+  const bool draw = std::any_of(draws.begin(), draws.end(), [](const TokenDraw& d) { return d.temperature > 0; });
+  run(inputs, {.logits = {}, .ids = ids, .draws = draw ? draws : std::span<const TokenDraw>()});
   return true;
 }
 
@@ -128,7 +129,8 @@ void CudaExecutor::run(std::span<const SequenceInput> inputs, Wanted wanted) {
 
 void CudaExecutor::run_together(std::span<const SequenceInput> inputs, Wanted& wanted) {
   const int64_t m = graph_rows(std::ssize(inputs));
-  cudaGraphExec_t replayed = graph(m);
+  cudaGraphExec_t replayed = graph(m, !wanted.draws.empty());
+  describe_draws(wanted, std::ssize(inputs), m);
   const std::span<StepRow> rows = step_rows_.host();
   std::fill_n(rows.begin(), m, StepRow{});
   for (size_t i = 0; i < inputs.size(); ++i)
@@ -138,23 +140,35 @@ void CudaExecutor::run_together(std::span<const SequenceInput> inputs, Wanted& w
   for (const SequenceInput& in : inputs) ++lengths_[static_cast<size_t>(in.slot)];
 }
 
-void CudaExecutor::step(int64_t m) {
+void CudaExecutor::step(int64_t m, bool draws) {
   runner_.embed(step_rows_.device(), m);
   runner_.run_blocks(m, {});
   runner_.run_head(m, nullptr);
   runner_.pick(m, ids_.device());
+  if (draws) runner_.draw(m, draws_.device(), ids_.device());
 }
 
-cudaGraphExec_t CudaExecutor::graph(int64_t m) {
-  const auto found = graphs_.find(m);
+// Of the next `rows` rows of a step of m; those that fill it up get the most likely token.
+void CudaExecutor::describe_draws(const Wanted& wanted, int64_t rows, int64_t m) {
+  if (wanted.draws.empty()) return;
+  std::fill_n(draws_.host().begin(), m, DrawNumbers{});
+  for (int64_t r = 0; r < rows; ++r) {
+    const TokenDraw& d = wanted.draws[static_cast<size_t>(wanted.done + r)];
+    draws_.host()[static_cast<size_t>(r)] = draw_numbers(d.temperature, d.top_k, d.top_p, d.uniform, config_.vocab);
+  }
+}
+
+cudaGraphExec_t CudaExecutor::graph(int64_t m, bool draws) {
+  const auto found = graphs_.find({m, draws});
   if (found != graphs_.end()) return found->second.get();
   // Once outside of a capture, with rows that go nowhere: loads the kernels, and a launch that fails is reported as
   // such.
   std::fill_n(step_rows_.host().begin(), m, StepRow{});
-  step(m);
+  std::fill_n(draws_.host().begin(), m, DrawNumbers{});
+  step(m, draws);
   check_cuda(cudaStreamSynchronize(stream_.get()), "running a step for the first time");
-  GraphExec made = captured(stream_.get(), [&] { step(m); });
-  return graphs_.emplace(m, std::move(made)).first->second.get();
+  GraphExec made = captured(stream_.get(), [&] { step(m, draws); });
+  return graphs_.emplace(std::pair(m, draws), std::move(made)).first->second.get();
 }
 
 // ---- prompts ----
@@ -204,6 +218,10 @@ void CudaExecutor::run_chunk(Wanted& wanted) {
     const int64_t rows = std::min(runner_.logit_rows(), std::ssize(picked) - first);
     runner_.run_head(rows, runner_.picked() + first);
     if (!wanted.ids.empty()) runner_.pick(rows, ids_.device());
+    if (!wanted.draws.empty()) {
+      describe_draws(wanted, rows, rows);
+      runner_.draw(rows, draws_.device(), ids_.device());
+    }
     deliver(rows, wanted);
   }
 }
@@ -248,7 +266,7 @@ std::vector<StageTime> CudaExecutor::time_stages(int sequences, int64_t context)
     if (stage.name == "attention") bytes = static_cast<uint64_t>(m * context) * cache_bytes() / config_.layers;
     times.push_back({stage.name, us / static_cast<double>(calls), calls, bytes});
   }
-  times.push_back({"whole step", replay_us(stream_.get(), [&] { step(m); }), 0, 0});
+  times.push_back({"whole step", replay_us(stream_.get(), [&] { step(m, false); }), 0, 0});
   for (int64_t i = 0; i < m; ++i) reset(static_cast<int>(i));
   return times;
 }

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "backend/cuda/run/block_runner.h"
@@ -28,10 +29,12 @@ class CudaExecutor final : public Executor {
   std::vector<StageTime> time_stages(int sequences, int64_t context) override;
 
  private:
-  // Where the logits of a call go: to host memory, or to the choice of a token.
+  // Where the logits of a call go: to host memory, or to the choice of a token, which without `draws` is the most
+  // likely one.
   struct Wanted {
     MatrixView<float> logits;
     std::span<int32_t> ids;
+    std::span<const TokenDraw> draws = {};
     int64_t done = 0;  // rows
   };
   void use_device() const;
@@ -41,8 +44,9 @@ class CudaExecutor final : public Executor {
   void run_chunk(Wanted&);
   void run_together(std::span<const SequenceInput>, Wanted&);
   void deliver(int64_t rows, Wanted&);
-  cudaGraphExec_t graph(int64_t m);
-  void step(int64_t m);
+  void describe_draws(const Wanted&, int64_t rows, int64_t m);
+  cudaGraphExec_t graph(int64_t m, bool draws);
+  void step(int64_t m, bool draws);
 
   DeviceInfo device_;
   model::ModelConfig config_;
@@ -57,10 +61,11 @@ class CudaExecutor final : public Executor {
   // Read and written by the device while a step runs.
   Pinned<StepRow> step_rows_, chunk_rows_;
   Pinned<int32_t> ids_, chunk_picked_;
+  Pinned<DrawNumbers> draws_;
   Pinned<Segment> chunk_segments_;
   int64_t chunk_rows_used_ = 0, chunk_segments_used_ = 0, chunk_picked_used_ = 0;
-  Event chunk_read_;                     // the chunk's description has been copied: it may be written again
-  std::map<int64_t, GraphExec> graphs_;  // by number of contexts
+  Event chunk_read_;  // the chunk's description has been copied: it may be written again
+  std::map<std::pair<int64_t, bool>, GraphExec> graphs_;  // by number of contexts, and whether tokens are drawn
 };
 
 }  // namespace awq::backend::cuda

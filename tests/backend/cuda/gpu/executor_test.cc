@@ -12,6 +12,7 @@
 #include "awq/model.h"
 #include "run/golden.h"
 #include "run/packed_model.h"
+#include "run/sampler.h"
 
 namespace awq::test {
 namespace {
@@ -214,6 +215,39 @@ TEST_F(Gpu, NextTokensAreTheLargestLogits) {
       ASSERT_EQ(ids[s], std::max_element(row.begin(), row.end()) - row.begin()) << "step " << step;
     }
     next_a = {ids[0]}, next_b = {ids[1]};
+  }
+}
+
+// Contexts that draw in different ways beside one that does not: what run::Sampler draws from the same logits.
+TEST_F(Gpu, NextTokensAreTheSamplers) {
+  const OnDevice model(model_folder("demo"), "cuda"), other(model_folder("demo"), "cuda");
+  const int64_t vocab = model.config.vocab;
+  const SamplingOptions options[] = {{.temperature = 0.9f, .top_p = 0.95f, .seed = 3},
+                                     {},
+                                     {.temperature = 1.5f, .top_k = 40, .seed = 4},
+                                     {.temperature = 1, .seed = 5}};
+  std::vector<run::Sampler> samplers;
+  std::vector<std::vector<int32_t>> tokens;
+  for (const SamplingOptions& o : options) {
+    samplers.emplace_back(o, vocab);
+    tokens.push_back(some_tokens(20 + 7 * std::ssize(tokens), 5 + std::ssize(tokens), vocab));
+  }
+  std::vector<float> logits(std::size(options) * vocab);
+  std::vector<int32_t> ids(std::size(options));
+  for (int step = 0; step < 30; ++step) {
+    std::vector<backend::SequenceInput> inputs;
+    std::vector<backend::TokenDraw> draws;
+    for (size_t s = 0; s < tokens.size(); ++s) {
+      inputs.push_back({static_cast<int>(s), tokens[s]});
+      draws.push_back(samplers[s].next_draw());
+    }
+    ASSERT_TRUE(model.executor->next_tokens(inputs, draws, ids));
+    other.executor->forward(inputs, {logits.data(), std::ssize(tokens), vocab});
+    for (size_t s = 0; s < tokens.size(); ++s) {
+      ASSERT_EQ(ids[s], samplers[s](std::span(logits).subspan(s * vocab, vocab)))
+          << "step " << step << " context " << s;
+      tokens[s] = {ids[s]};
+    }
   }
 }
 
