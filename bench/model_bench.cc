@@ -113,7 +113,8 @@ class Measurement {
     report_.refusals.push_back(version + ": " + error.what());
   }
 
-  // The versions take turns, so that what else the machine does, and its clocks, meet all of them.
+  // The versions take turns, each run begun by the next, so that heat, clocks and what else the machine does meet all
+  // of them.
   void time_cells(std::span<const Loaded> loaded, int64_t prompt, int64_t batch) {
     std::vector<Cell> cells;
     for (const Loaded& one : loaded) {
@@ -125,7 +126,8 @@ class Measurement {
       if (!warm_up_or_refuse(cells.back())) cells.pop_back();
     }
     for (int run = 0; run < options_.repeat; ++run)
-      for (Cell& cell : cells) {
+      for (size_t turn = 0; turn < cells.size(); ++turn) {
+        Cell& cell = cells[(static_cast<size_t>(run) + turn) % cells.size()];
         stop_if_asked();
         if (run == 0 || options_.cell_seconds <= 0 || cell.seconds < options_.cell_seconds) run_once(cell);
       }

@@ -84,7 +84,7 @@ greedy() {  # NAME MODEL: 64 tokens on both devices
 decode8b() { decode decode8b llama3-8b --prompt 512,2048 --batch 1,16 --version auto --stages; }
 decode7b() { decode decode7b llama2-7b --prompt 512,2048 --batch 1,16 --version auto --stages; }
 versions8b() {
-  decode versions8b llama3-8b --prompt 512 --batch 1,2,4,8,16,32,64 --version gemm,gemv,auto --in-turn --cell-seconds 3
+  decode versions8b llama3-8b --prompt 512 --batch 1,2,4,8,16,32,64 --version gemm,gemv,auto --in-turn --repeat 7 --cell-seconds 2
 }
 loop() {
   made llama3-8b-awq --like llama3-8b --quantized --dtype f16
