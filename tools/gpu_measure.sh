@@ -29,7 +29,7 @@ STEPS="
 decode8b           35    120
 decode7b           30    120
 versions8b        110    240
-loop               15     60
+loop               25     90
 lose               25     90
 kill9              40    120
 memory             20     90
@@ -88,7 +88,9 @@ versions8b() {
 }
 loop() {
   made llama3-8b-awq --like llama3-8b --quantized --dtype f16
-  tools/count_cuda_calls/token_loop_calls.py "$bin/libcount_cuda_calls.so" "$bin/awq" "$tmp/llama3-8b-awq"
+  count=(tools/count_cuda_calls/token_loop_calls.py "$bin/libcount_cuda_calls.so" "$bin/awq" "$tmp/llama3-8b-awq")
+  "${count[@]}"
+  "${count[@]}" -- --temperature 0.8 --top-p 0.95
 }
 memory() {  # Qwen's shape has room for 10,000 tokens, and a quarter of its blocks grows as all of them would
   made qwen2.5-7b-awq --like qwen2.5-7b --layers 7 --quantized --dtype f16

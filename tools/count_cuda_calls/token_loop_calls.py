@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What `awq generate --device cuda` asks of CUDA for a token: a launch of a graph, a wait for its token, nothing else.
 
-usage: token_loop_calls.py [--tokens 200] LIBRARY AWQ MODEL
+usage: token_loop_calls.py [--tokens 200] LIBRARY AWQ MODEL [-- more arguments of awq generate]
        token_loop_calls.py --report FILE
 
 LIBRARY is libcount_cuda_calls.so (cmake -DAWQ_CUDA_TRACE=ON); CUPTI is looked for where toolkits and Python packages
@@ -87,7 +87,7 @@ def cupti_folders():
     ]
 
 
-def counted(library, awq, model, tokens):
+def counted(tokens, library, awq, model, *more):
     """Runs awq with the library inside; None where it counted nothing."""
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "calls.json"
@@ -99,7 +99,7 @@ def counted(library, awq, model, tokens):
             LD_LIBRARY_PATH=":".join(path for path in paths if path),
         )
         subprocess.run(
-            [awq, "generate", model, "--device", "cuda", "-p", "The ", "-n", str(tokens), "--ignore-eos"],
+            [awq, "generate", model, "--device", "cuda", "-p", "The ", "-n", str(tokens), "--ignore-eos", *more],
             check=True,
             env=environment,
             stdout=subprocess.DEVNULL,
@@ -132,9 +132,9 @@ def main():
     args = parser.parse_args()
     if args.report:
         return judge(json.loads(pathlib.Path(args.report).read_text()))
-    if len(args.what) != 3:
+    if len(args.what) < 3:
         parser.error("give LIBRARY, AWQ and MODEL, or --report FILE")
-    report = counted(*args.what, args.tokens)
+    report = counted(args.tokens, *args.what)
     if report is None:
         print("nothing was counted: the driver did not load the library, or found no CUPTI")
         return 77
