@@ -17,7 +17,7 @@ names=("${@:3}")
 
 case $what in
   build)
-    python=$(command -v "${PYTHON:-python3}")
+    python=$("${PYTHON:-python3}" -c 'import sys; print(sys.executable)')
     launcher=$(command -v ccache || true)
     cmake -S . -B "$dir/build" -G Ninja -DAWQ_CUDA=ON -DAWQ_PYTHON=ON -DAWQ_TESTS=OFF -DPython3_EXECUTABLE="$python" \
       ${AWQ_CUDA_ARCHITECTURES:+"-DAWQ_CUDA_ARCHITECTURES=$AWQ_CUDA_ARCHITECTURES"} \

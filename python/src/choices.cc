@@ -46,6 +46,4 @@ Search search_named(const std::string& name) { return choose<Search>("search", k
 Objective objective_named(const std::string& name) { return choose<Objective>("objective", kObjectives, name); }
 SalientBy salient_named(const std::string& name) { return choose<SalientBy>("salient_by", kSalient, name); }
 
-std::string name_of(Layout which) { return std::string(format::layout(which).name); }
-
 }  // namespace awq::python

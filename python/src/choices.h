@@ -12,6 +12,4 @@ Search search_named(const std::string&);
 Objective objective_named(const std::string&);
 SalientBy salient_named(const std::string&);
 
-std::string name_of(Layout);
-
 }  // namespace awq::python

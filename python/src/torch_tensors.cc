@@ -61,8 +61,6 @@ const TorchTensors* TorchTensors::of(nb::handle x) {
   return is == 1 ? torch : nullptr;
 }
 
-bool TorchTensors::on_gpu(nb::handle x) const { return whole(call(x, names().get_device).ptr()) >= 0; }
-
 DeviceView TorchTensors::view(nb::handle x) const {
   DeviceView view;
   view.ordinal = static_cast<int>(whole(call(x, names().get_device).ptr()));

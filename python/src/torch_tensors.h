@@ -12,8 +12,6 @@ class TorchTensors {
   // Null for an object that is not a tensor of torch.
   static const TorchTensors* of(nb::handle x);
 
-  // False for a tensor that is not on a GPU.
-  bool on_gpu(nb::handle x) const;
   DeviceView view(nb::handle x) const;  // without the stream
   CudaStream current_stream(int ordinal) const;
   nb::object empty_like(nb::handle x, int64_t cols, void*& data) const;

@@ -56,7 +56,7 @@ class BaseAWQForCausalLM:
         self._folder = folder
         self._device = device
         self._version = version
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None  # keeps what quantize() wrote
         self._model: _core.Model | None = None
 
     def load(self) -> _core.Model:
