@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154  # sourced; bin is its caller's
 # What the checks and the measurements on a GPU share: built where the packages are, run where the GPU is. To be sourced.
 
 configure() {  # FOLDER CMAKE-OPTION...
