@@ -34,7 +34,8 @@ case $what in
     ls -l "$dir/bin.tar.xz" "$bin"/awq_cpp/_core*.so
     ;;
   run)
-    [ -d "$bin" ] || tar -C "$dir" -xJf "$dir/bin.tar.xz"
+    rm -rf "$bin"
+    tar -C "$dir" -xJf "$dir/bin.tar.xz"
     export PYTHONPATH=$bin LD_LIBRARY_PATH=$bin/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} PYTHONDONTWRITEBYTECODE=1
     [ ${#names[@]} -gt 0 ] || names=(gpu kernels devices model dropin)
     files=("${names[@]/#/$bin/tests/test_}")

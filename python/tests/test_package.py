@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import awq_cpp
+import numpy as np
 import pytest
 from awq_cpp import errors
 from conftest import PROGRAM, ROOT
@@ -29,6 +30,16 @@ def test_import_is_quick_and_brings_nothing():
     seconds, *heavy = min((run_python(code).split() for _ in range(3)), key=lambda words: float(words[0]))
     assert float(seconds) < 0.3
     assert heavy == []
+
+
+def test_kernels_for_gpus_are_opened_where_the_build_puts_them():
+    plugin = pathlib.Path(awq_cpp.__file__).with_name("libawq_cuda.so")
+    if not plugin.exists():
+        pytest.skip("this build has no kernels for GPUs")
+    try:
+        awq_cpp.kernels.to_device(np.zeros(8, np.float16))
+    except awq_cpp.DeviceError as no_gpu:
+        assert "libawq_cuda.so" not in str(no_gpu)  # the driver is what is missing
 
 
 def test_is_typed():
