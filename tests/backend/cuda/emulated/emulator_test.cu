@@ -1,0 +1,140 @@
+// The emulator itself: that it runs what is right, and names what is wrong.
+#include <gmock/gmock.h>
+
+#include <numeric>
+#include <vector>
+
+#include "backend/cuda/kernels/cluster.cuh"
+#include "backend/cuda/kernels/fragments.cuh"
+#include "backend/cuda/kernels/launch_kernel.h"
+#include "backend/cuda/kernels/tensor_maps.h"
+#include "backend/cuda/kernels/wgmma.cuh"
+
+namespace awq::backend::cuda {
+namespace {
+
+using ::testing::HasSubstr;
+
+__global__ void meet_across_the_grid(uint32_t* counter, uint32_t* seen) {
+  __shared__ uint32_t before;
+  if (threadIdx.x == 0) {
+    asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(counter) : "memory");
+    do asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(before) : "l"(counter) : "memory");
+    while (before < gridDim.x);
+  }
+  __syncthreads();
+  seen[blockIdx.x * blockDim.x + threadIdx.x] = before + (__ballot_sync(~0u, threadIdx.x % 2 == 0) & 1);
+}
+
+__global__ void only_half_arrives(int) {
+  if (threadIdx.x < 32) asm volatile("bar.sync 3, %0;" ::"r"(64) : "memory");
+}
+
+__global__ void copy_tile(const __grid_constant__ CUtensorMap map, __half* out, int row, int off, bool waits) {
+  extern __shared__ __align__(1024) unsigned char smem[];
+  __shared__ __align__(8) uint64_t ready;
+  const uint32_t barrier = smem_address(&ready);
+  if (threadIdx.x == 0) {
+    barrier_init(barrier, 1);
+    barrier_expect(barrier, 8 * 128);
+    tensor_copy(smem_address(smem) + off, &map, 0, row, 0, barrier, kEvictFirst);
+    if (waits) barrier_wait(barrier, 0);
+    for (int i = 0; i < 8 * 64; ++i) out[i] = reinterpret_cast<const __half*>(smem)[i];
+    barrier_wait(barrier, 0);
+  }
+}
+
+__global__ void write_behind(int at) {
+  extern __shared__ unsigned char smem[];
+  smem[at] = 1;
+}
+
+__global__ void load_behind(int at, uint32_t* out) {
+  extern __shared__ unsigned char smem[];
+  *out = load_shared32(smem_address(smem) + at);
+}
+
+template <class T>
+class OnDevice {
+ public:
+  explicit OnDevice(size_t count) : count_(count) { cudaMalloc(reinterpret_cast<void**>(&data_), count * sizeof(T)); }
+  ~OnDevice() { cudaFree(data_); }
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+  T* data() const { return data_; }
+  T& operator[](size_t i) const { return data_[i]; }
+  T* begin() const { return data_; }
+  T* end() const { return data_ + count_; }
+
+ private:
+  T* data_ = nullptr;
+  size_t count_;
+};
+
+// What the launch left behind for cudaGetErrorString.
+std::string failure_of(cudaError_t launched) {
+  cudaGetLastError();
+  return launched == cudaSuccess ? "" : cudaGetErrorString(launched);
+}
+
+TEST(Emulator, BlocksOfACooperativeGridWaitForEachOther) {
+  const OnDevice<uint32_t> counter(1), seen(5 * 64);
+  counter[0] = 0;
+  EXPECT_EQ(launch_kernel(meet_across_the_grid, dim3(5), 64, 0, nullptr, false, counter.data(), seen.data()),
+            cudaSuccess);
+  EXPECT_THAT(std::vector<uint32_t>(seen.begin(), seen.end()), ::testing::Each(5 + 1));
+}
+
+TEST(Emulator, ADeadlockSaysWhoWaitsOnWhat) {
+  const std::string why = failure_of(launch_kernel(only_half_arrives, dim3(2), 64, 0, nullptr, false, 0));
+  EXPECT_THAT(why, HasSubstr("deadlock"));
+  EXPECT_THAT(why, HasSubstr("block 1 warp 0 lanes 0xffffffff: bar.sync of barrier 3: 32 of 64 threads have come"));
+}
+
+class TensorCopy : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    for (size_t i = 0; i < kRows * 64; ++i) matrix_[i] = __float2half(static_cast<float>(i % 1024));
+    ASSERT_EQ(make_rows_map(matrix_.data(), kRows, 64, 8, 1, &map_), cudaSuccess);
+  }
+  std::string copy(int row, int off, bool waits) {
+    return failure_of(launch_kernel(copy_tile, dim3(1), 32, 2048, nullptr, false, map_, out_.data(), row, off, waits));
+  }
+  // Element (r, k) of the box, whose 16-byte units are swizzled.
+  float at(size_t r, size_t k) const { return __half2float(out_[r * 64 + ((k / 8 ^ r) * 8 + k % 8)]); }
+
+  static constexpr size_t kRows = 20;
+  const OnDevice<__half> matrix_{kRows * 64}, out_{8 * 64};
+  CUtensorMap map_;
+};
+
+TEST_F(TensorCopy, SwizzlesAndReadsZerosOutside) {
+  EXPECT_EQ(copy(16, 0, true), "");
+  for (size_t r = 0; r < 8; ++r)
+    for (size_t k = 0; k < 64; ++k)
+      ASSERT_EQ(at(r, k), 16 + r < kRows ? static_cast<float>(((16 + r) * 64 + k) % 1024) : 0.f) << r << " " << k;
+}
+
+TEST_F(TensorCopy, LandsNoSoonerThanItIsWaitedFor) {
+  EXPECT_EQ(copy(0, 0, false), "");
+  EXPECT_TRUE(std::isnan(at(0, 1)));
+}
+
+TEST_F(TensorCopy, NeedsAnAlignedPlaceInsideSharedMemory) {
+  EXPECT_THAT(copy(0, 64, true), HasSubstr("misaligned: 16 bytes at offset 64 of 2048"));
+  EXPECT_THAT(copy(0, 1152, true), HasSubstr("outside shared memory: 1024 bytes at offset 1152 of 2048"));
+}
+
+TEST(Emulator, AccessesOutsideSharedMemoryAreNamed) {
+  const OnDevice<uint32_t> out(1);
+  EXPECT_THAT(failure_of(launch_kernel(write_behind, dim3(1), 1, 100, nullptr, false, 100)),
+              HasSubstr("block 0 wrote outside its shared memory, at offset 100 of 100 bytes"));
+  EXPECT_EQ(failure_of(launch_kernel(write_behind, dim3(1), 1, 100, nullptr, false, 99)), "");
+  EXPECT_THAT(failure_of(launch_kernel(load_behind, dim3(1), 1, 100, nullptr, false, 100, out.data())),
+              HasSubstr("ld.shared.u32: outside shared memory"));
+  EXPECT_THAT(failure_of(launch_kernel(load_behind, dim3(1), 1, 100, nullptr, false, 2, out.data())),
+              HasSubstr("ld.shared.u32: misaligned"));
+}
+
+}  // namespace
+}  // namespace awq::backend::cuda
