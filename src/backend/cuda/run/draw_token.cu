@@ -87,9 +87,9 @@ __device__ void plan_from_the_top(DrawRow& row, DrawPlan plan) {
     return top_k > 0 ? tokens >= static_cast<uint64_t>(plan.count) : held >= needed;
   };
   if (reaches(counts.through - count, weights.through - weight) || !reaches(counts.through, weights.through)) return;
-  // Down to (bin + 1) quarters of a halving, and the rounding of this, which is of doubles, below.
+  // Down to (bin + 1) quarters of a halving; what lies a rounding lower is listed too, and does no harm.
   const double depth = (bin + 1) * 0x1p30 * plan.numbers.unscale * (1 + 0x1p-40);
-  plan.least = __double2float_rd(double{plan.largest} - depth);
+  plan.least = nextafterf(static_cast<float>(double{plan.largest} - depth), -INFINITY);
   row.plan = plan;
 }
 
@@ -147,7 +147,7 @@ __global__ void __launch_bounds__(kPlaceThreads) choose_token(DrawArgs a) {
   if (plan.count == 0) return;
   const float* const logits = a.logits + blockIdx.y * a.vocab;
   for (int64_t id = blockIdx.x * kPlaceThreads + threadIdx.x; id < a.vocab; id += int64_t{gridDim.x} * kPlaceThreads) {
-    if (!(logits[id] >= plan.least) || weight_of(plan, logits[id]) == 0) continue;
+    if (!(logits[id] >= plan.least)) continue;  // NaN too
     const int at = atomicAdd(&row.listed, 1);
     if (at < kListed) row.list[at] = key_of(logits[id], static_cast<int>(id));
   }

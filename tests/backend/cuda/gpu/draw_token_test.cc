@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <limits>
 #include <random>
@@ -174,6 +175,27 @@ TEST_F(DrawToken, IsTheSamplers) {
 
 TEST_F(DrawToken, IsTheSamplersWhereTheListIsFull) {
   for (const int64_t vocab : {kListed, kListed + 1}) expect_the_samplers(kShapes[2], vocab, 1);
+}
+
+// Equal weights, so that each point falls on the border between two tokens: the one behind it is drawn.
+TEST_F(DrawToken, ABorderBelongsToTheTokenBehindIt) {
+  struct Kept {
+    int top_k;
+    float top_p;
+    int64_t tokens_in_8;
+  };
+  for (const int64_t vocab : {8, 8188})
+    for (const Kept& kept : {Kept{0, 1, 8}, Kept{static_cast<int>(vocab / 2), 1, 4}, Kept{0, 0.5f, 4}}) {
+      DrawnRows device(std::vector<float>(5 * vocab, 1.5f), 5);
+      std::vector<DrawNumbers> numbers;
+      std::vector<int32_t> want;
+      for (const double u : {0.0, 0.25, 0.5, 0.75, 1 - 0x1p-53}) {
+        numbers.push_back(draw_numbers(1, kept.top_k, kept.top_p, u, vocab));
+        want.push_back(static_cast<int32_t>(std::floor(u * static_cast<double>(kept.tokens_in_8 * vocab / 8))));
+      }
+      EXPECT_EQ(device.draw(numbers, on_), want)
+          << vocab << " tokens, top_k " << kept.top_k << ", top_p " << kept.top_p;
+    }
 }
 
 TEST_F(DrawToken, ManyDrawsAreTheSamplers) {
