@@ -170,7 +170,7 @@ class DrawToken : public ::testing::Test {
 
 TEST_F(DrawToken, IsTheSamplers) {
   for (const Shape& shape : kShapes)
-    for (const int64_t vocab : {1, 33, 1000, 6500}) expect_the_samplers(shape, vocab, 1);
+    for (const int64_t vocab : {1, 33, 6500}) expect_the_samplers(shape, vocab, 1);
 }
 
 TEST_F(DrawToken, IsTheSamplersWhereTheListIsFull) {
@@ -261,7 +261,7 @@ TEST_F(DrawToken, EveryParameterMatters) {
     Samplers host(kOptions, kVocab);
     DrawnRows device(with, kRows);
     std::vector<int32_t> ids;
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < 2; ++i) {
       std::vector<DrawNumbers> numbers = host.next();
       for (DrawNumbers& n : numbers) change(n);
       for (const int32_t id : device.draw(numbers, on_)) ids.push_back(id);
