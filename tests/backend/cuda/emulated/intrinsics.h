@@ -149,6 +149,10 @@ inline float __fsub_rn(float a, float b) { return a - b; }
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fdiv_rn(float a, float b) { return a / b; }
 inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
+inline float __double2float_rd(double v) {
+  const auto nearest = static_cast<float>(v);
+  return double{nearest} > v ? std::nextafter(nearest, -INFINITY) : nearest;
+}
 inline float __expf(float v) { return std::exp(v); }
 inline float __fdividef(float a, float b) { return a / b; }
 inline float __frcp_rn(float v) { return 1 / v; }

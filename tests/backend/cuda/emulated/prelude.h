@@ -9,6 +9,7 @@
 #include "backend/cuda/emulated/intrinsics.h"
 #include "backend/cuda/emulated/ptx.h"
 #include "backend/cuda/emulated/streams.h"
+#include "backend/cuda/emulated/wgmma.h"
 
 #undef __launch_bounds__
 #define __launch_bounds__(...)

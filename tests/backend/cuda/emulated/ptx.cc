@@ -86,6 +86,4 @@ void Call::set(size_t i, uint64_t bits) const {
   std::memcpy(operand.to, &bits, operand.size);
 }
 
-void not_emulated() { fail("the emulator has no wgmma"); }
-
 }  // namespace awq::emulated

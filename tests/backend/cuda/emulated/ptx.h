@@ -100,6 +100,4 @@ void ptx(Operands... operands) {
   instruction(of_asm);
 }
 
-[[noreturn]] void not_emulated();
-
 }  // namespace awq::emulated

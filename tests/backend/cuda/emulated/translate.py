@@ -81,8 +81,8 @@ def without_asm(text):
 def translate(text):
     macros = []
 
-    def keep(found):  # a macro's asm has operands that are macros: what uses it is not emulated
-        macros.append(unsupported(found.group()) if ASM.search(found.group()) else found.group())
+    def keep(found):
+        macros.append(product(found.group()) if ASM.search(found.group()) else found.group())
         return f"\0{len(macros) - 1}\0"
 
     text = BUILT_IN.sub(EMULATED + r"\1()", text)
@@ -100,11 +100,14 @@ def translate(text):
     )
 
 
-def unsupported(macro):
+def product(macro):
+    """wgmma's asm stands in macros, whose operands are macros too: what counts is the function around it, which names
+    its registers d, a, b and accumulate, and the macro's parameter, the type."""
     found = ASM.search(macro)
     end = closing(macro, found.end())
     lines = macro[found.start() : end].count("\\\n")
-    return macro[: found.start()] + EMULATED + "not_emulated()" + " \\\n" * lines + macro[end + 1 :]
+    call = f"{EMULATED}multiply_group(d, a, b, accumulate, type)"
+    return macro[: found.start()] + call + " \\\n" * lines + macro[end + 1 :]
 
 
 def main():
