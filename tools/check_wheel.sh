@@ -16,9 +16,10 @@ for define in "$@"; do options+=(-C "cmake.define.${define#-D}"); done
 
 build() {  # PLACE WHEELS
   rm -rf "${scratch:?}/$1"
-  git clone -q . "$scratch/$1"
+  git clone -q "$scratch/commit" "$scratch/$1"
   "$python" -m pip wheel -q --no-deps "${options[@]}" -w "$scratch/$2" "$scratch/$1"
 }
+git clone -q . "$scratch/commit"
 another=one
 case "$*" in *AWQ_CUDA=OFF*) another=another ;; esac
 build one wheel-one
