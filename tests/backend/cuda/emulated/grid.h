@@ -44,10 +44,10 @@ struct Thread {
   Block* block = nullptr;
   Warp* warp = nullptr;
   Wait wait;
-  std::vector<ThreadCopy> copies;  // not in a group yet
-  std::deque<std::vector<ThreadCopy>> groups;
+  std::vector<ThreadCopy> copies;               // not in a group yet
+  std::vector<std::vector<ThreadCopy>> groups;  // the oldest first
   std::vector<std::function<void()>> products;  // of wgmma, likewise
-  std::deque<std::vector<std::function<void()>>> product_groups;
+  std::vector<std::vector<std::function<void()>>> product_groups;
   const void* polled = nullptr;  // by the last load of a loop, and what it found
   uint64_t polled_value = 0;
   uint64_t cluster_phase = 0;  // in which it arrived at its barrier

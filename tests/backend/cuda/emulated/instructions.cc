@@ -113,15 +113,14 @@ void commit_group(Call&) {
   current->copies.clear();
 }
 
-void wait_group(Call& c) {
-  for (const uint32_t pending = c.u32(0); current->groups.size() > pending; current->groups.pop_front())
-    land(current->groups.front());
+void land_all_but(size_t pending) {
+  auto& groups = current->groups;
+  for (; groups.size() > pending; groups.erase(groups.begin())) land(groups.front());
 }
-
-void wait_all(Call&) {
-  for (; !current->groups.empty(); current->groups.pop_front()) land(current->groups.front());
-  land(current->copies);
-  current->copies.clear();
+void wait_group(Call& c) { land_all_but(c.u32(0)); }
+void wait_all(Call& c) {
+  commit_group(c);
+  land_all_but(0);
 }
 
 // ---- barriers ----

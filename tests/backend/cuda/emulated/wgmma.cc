@@ -88,8 +88,9 @@ void commit_products(Call&) {
 }
 
 void wait_for_products(Call& c) {
-  for (const uint32_t pending = c.u32(0); current->product_groups.size() > pending; current->product_groups.pop_front())
-    for (const auto& product : current->product_groups.front()) product();
+  auto& groups = current->product_groups;
+  for (const uint32_t pending = c.u32(0); groups.size() > pending; groups.erase(groups.begin()))
+    for (const auto& product : groups.front()) product();
 }
 
 }  // namespace awq::emulated
