@@ -16,7 +16,7 @@ __device__ __forceinline__ void init_barriers(const PipelineParams& p, const Mem
   }
   if (p.cluster > 1)
     barrier_init(memory.full + Shape::kSent, ClusterShare{rank_in_cluster(), p.cluster}.senders(Shape::kConsumerWarps));
-  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  barriers_are_ready();
 }
 
 template <class T, class Shape>

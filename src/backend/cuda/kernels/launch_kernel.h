@@ -34,6 +34,28 @@ cudaError_t launch_in_clusters(unsigned cluster, void (*kernel)(Params...), dim3
   return cudaLaunchKernelEx(&config, kernel, params...);
 }
 
+// All blocks run at the same time and may wait for each other: an error where they do not fit.
+template <class... Params>
+cudaError_t launch_cooperative(void (*kernel)(Params...), dim3 grid, int threads, size_t smem, cudaStream_t stream,
+                               const Params&... params) {
+  const auto* function = reinterpret_cast<const void*>(kernel);
+  if (const cudaError_t e =
+          cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(smem));
+      e != cudaSuccess)
+    return e;
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeCooperative;
+  attribute.val.cooperative = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = dim3(static_cast<unsigned>(threads));
+  config.dynamicSmemBytes = smem;
+  config.stream = stream;
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  return cudaLaunchKernelEx(&config, kernel, params...);
+}
+
 template <class... Params>
 cudaError_t launch_kernel(void (*kernel)(Params...), dim3 grid, int threads, size_t smem, cudaStream_t stream,
                           bool overlap, const Params&... params) {

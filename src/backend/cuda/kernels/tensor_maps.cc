@@ -63,6 +63,21 @@ cudaError_t make_pipeline_maps(const LinearArgs& a, int tokens, int x_boxes, int
   return cudaSuccess;
 }
 
+cudaError_t make_tile_maps(const TileLayout& layout, const void* qweight, const void* scales, const void* zeros,
+                           int chunks, int groups, CUtensorMap (&maps)[3]) {
+  const int64_t blocks = layout.padded_n() / kRowBlock, all_chunks = layout.chunks(), all_groups = layout.groups();
+  const cudaError_t results[] = {
+      encode(&maps[0], CU_TENSOR_MAP_DATA_TYPE_INT64, qweight,
+             {{256, 0, 64}, {all_chunks, 2048, chunks}, {blocks, all_chunks * 2048, 1}}, CU_TENSOR_MAP_SWIZZLE_NONE),
+      encode(&maps[1], CU_TENSOR_MAP_DATA_TYPE_UINT16, scales,
+             {{64, 0, 16}, {all_groups, 128, groups}, {blocks, all_groups * 128, 1}}, CU_TENSOR_MAP_SWIZZLE_NONE),
+      encode(&maps[2], CU_TENSOR_MAP_DATA_TYPE_UINT8, zeros,
+             {{32, 0, 16}, {all_groups, 32, groups}, {blocks, all_groups * 32, 1}}, CU_TENSOR_MAP_SWIZZLE_NONE)};
+  for (const cudaError_t e : results)
+    if (e != cudaSuccess) return e;
+  return cudaSuccess;
+}
+
 cudaError_t make_rows_map(const void* base, int64_t n, int64_t k, int rows, int chunks, CUtensorMap* map) {
   return encode(map, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, base, {{64, 0, 64}, {n, k * 2, rows}, {k / 64, 128, chunks}},
                 CU_TENSOR_MAP_SWIZZLE_128B);

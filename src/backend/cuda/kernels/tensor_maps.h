@@ -16,6 +16,11 @@ struct PipelineMaps {
 cudaError_t make_pipeline_maps(const LinearArgs&, int tokens, int x_boxes, int row_blocks, int groups,
                                PipelineMaps* maps);
 
+// Boxes of one tile of 16 rows and `chunks` x 64 k: weights [chunk][512 bytes], scales [group][32 bytes], and the zero
+// points of two tiles, [group][16 bytes].
+cudaError_t make_tile_maps(const TileLayout&, const void* qweight, const void* scales, const void* zeros, int chunks,
+                           int groups, CUtensorMap (&maps)[3]);
+
 // f16 (n, k) in boxes of `rows` rows x `chunks` times 64 k, a box as [chunk][row][128 bytes, swizzled]. Needs
 // k % 64 == 0.
 cudaError_t make_rows_map(const void* base, int64_t n, int64_t k, int rows, int chunks, CUtensorMap* map);

@@ -100,8 +100,8 @@ __device__ __forceinline__ float3 merged(int count, const StatsOf& stats_of, con
   return make_float3(sum, total, most);
 }
 
-template <int kD, int kRows>
-__device__ __forceinline__ void leave_in_shared(const RowsState<kD, kSums<kD>>& state, float* sums, float2* stats,
+template <int kD, int kRows, int kSumsALane>
+__device__ __forceinline__ void leave_in_shared(const RowsState<kD, kSumsALane>& state, float* sums, float2* stats,
                                                 int warp, int lane) {
 #pragma unroll
   for (int h = 0; h < kRows / 8; ++h) {

@@ -12,6 +12,7 @@
 #include <cuda_fp16.h>
 
 #include "backend/cuda/kernels/fragments.cuh"
+#include "backend/cuda/run/step.h"
 
 namespace awq::backend::cuda {
 

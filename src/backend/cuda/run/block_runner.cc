@@ -28,7 +28,7 @@ void launched(cudaError_t status, const char* what) { check_cuda(status, what); 
 }  // namespace
 
 BlockRunner::BlockRunner(const model::ModelConfig& config, const DeviceModel& model, const PagePool& pages,
-                         const RopeOnDevice& rope, const Gpu& gpu, cudaStream_t stream)
+                         const RopeOnDevice& rope, const Gpu& gpu, bool in_one, cudaStream_t stream)
     : config_(config),
       model_(model),
       pages_(pages),
@@ -58,6 +58,7 @@ BlockRunner::BlockRunner(const model::ModelConfig& config, const DeviceModel& mo
   tickets_.reserve(static_cast<size_t>(split_tickets(shape, kMostTogether)) * sizeof(int32_t));
   pick_tickets_.reserve(static_cast<size_t>(logit_rows_) * sizeof(int32_t));
   draw_rows_.reserve(kMostDrawn * sizeof(DrawRow));
+  if (in_one) token_step_.emplace(config, model, gpu, stream);
   for (const DeviceBuffer* zeroed : {&tickets_, &pick_tickets_, &draw_rows_})
     check_cuda(cudaMemsetAsync(zeroed->as(), 0, zeroed->bytes(), stream), "clearing working memory");
   // Rows that fill up a batch attend to nothing and leave theirs as it is: it must be numbers.
@@ -65,7 +66,7 @@ BlockRunner::BlockRunner(const model::ModelConfig& config, const DeviceModel& mo
 }
 
 uint64_t BlockRunner::bytes() const {
-  uint64_t sum = 0;
+  uint64_t sum = token_step_ ? token_step_->bytes() : 0;
   for (const DeviceBuffer* b :
        {&hidden_, &normed_, &qkv_, &attended_, &gate_up_, &activated_, &out_, &logits_, &rows_, &segments_, &picked_,
         &partials_, &tickets_, &best_, &pick_tickets_, &draw_rows_, &workspace_})
@@ -137,7 +138,22 @@ void BlockRunner::activate(int64_t m) {
            "launching the activation");
 }
 
+void BlockRunner::run_blocks_in_one() {
+  unadded_ = nullptr;
+  launched(token_step_->launch({.hidden = hidden_.as<float>(),
+                                .qkv = qkv_.as<__half>(),
+                                .attended = attended_.as<__half>(),
+                                .activated = activated_.as<__half>(),
+                                .row = rows_.as<StepRow>(),
+                                .pages = pages_.table(),
+                                .rope = rope_.data()},
+                               on_),
+           "launching all blocks");
+}
+
 void BlockRunner::run_blocks(int64_t m, const SegmentList& list) {
+  if (in_one(m, list)) return run_blocks_in_one();
+  unadded_ = out_.as<__half>();
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
     const DeviceBlock& block = model_.blocks[static_cast<size_t>(layer)];
     norm(layer == 0 ? nullptr : out_.as<__half>(), block.input_norm, m, nullptr, layer == 0);
@@ -158,6 +174,14 @@ std::vector<Stage> BlockRunner::stages(int64_t m, const SegmentList& list, int32
     return Stage{name, [=, this, &x, &y](int64_t layer) { linear(block(layer).*w, x, y, m); }, true,
                  [=](int64_t layer) { return (block(layer).*w).bytes(); }};
   };
+  const Stage head{"lm_head", [=, this](int64_t) { run_head(m, nullptr); }, false,
+                   [this](int64_t) { return uint64_t{model_.head->bytes()}; }};
+  const Stage picked{"pick", [=, this](int64_t) { pick(m, ids); }, false, none};
+  if (in_one(m, list))
+    return {{"all blocks", [this](int64_t) { run_blocks_in_one(); }, false,
+             [this](int64_t) { return model_.block_bytes(); }},
+            head,
+            picked};
   return {{"norm 1", [=, this](int64_t l) { norm(out_.as<__half>(), block(l).input_norm, m); }, true, none},
           of("q k v", &DeviceBlock::qkv, normed_, qkv_),
           {"attention", [=, this](int64_t l) { attend(l, m, list); }, true, none},
@@ -166,13 +190,12 @@ std::vector<Stage> BlockRunner::stages(int64_t m, const SegmentList& list, int32
           of("gate up", &DeviceBlock::gate_up, normed_, gate_up_),
           {"silu mul", [=, this](int64_t) { activate(m); }, true, none},
           of("down", &DeviceBlock::down, activated_, out_),
-          {"lm_head", [=, this](int64_t) { run_head(m, nullptr); }, false,
-           [this](int64_t) { return uint64_t{model_.head->bytes()}; }},
-          {"pick", [=, this](int64_t) { pick(m, ids); }, false, none}};
+          head,
+          picked};
 }
 
 void BlockRunner::run_head(int64_t m, const int32_t* picked) {
-  norm(out_.as<__half>(), model_.final_norm, m, picked);
+  norm(unadded_, model_.final_norm, m, picked);
   const DenseArgs head{.m = m,
                        .n = config_.vocab,
                        .k = config_.hidden,

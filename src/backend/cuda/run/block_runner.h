@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "backend/cuda/run/page_pool.h"
 #include "backend/cuda/run/pinned.h"
 #include "backend/cuda/run/rope_table.h"
+#include "backend/cuda/run/token_step.h"
 
 namespace awq::backend::cuda {
 
@@ -33,8 +35,9 @@ struct Stage {
 
 class BlockRunner {
  public:
+  // `in_one`: a token of one context may take one launch for all blocks.
   BlockRunner(const model::ModelConfig&, const DeviceModel&, const PagePool&, const RopeOnDevice&, const Gpu&,
-              cudaStream_t);
+              bool in_one, cudaStream_t);
 
   int64_t most_rows() const { return most_rows_; }    // in flight
   int64_t logit_rows() const { return logit_rows_; }  // whose logits there is room for, at least kMostTogether
@@ -51,11 +54,17 @@ class BlockRunner {
   // After pick(): draws the ids of the rows that are not to have the largest logit. `draws`: mapped host memory.
   void draw(int64_t m, const DrawNumbers* draws, int32_t* ids);
 
+  // Whether all blocks take one launch.
+  bool in_one(int64_t m, const SegmentList& list) const {
+    return m == 1 && list.segments == nullptr && token_step_.has_value();
+  }
+
   const float* logits() const { return logits_.as<float>(); }    // (m, vocab)
   Segment* segments() const { return segments_.as<Segment>(); }  // (most_rows)
   int32_t* picked() const { return picked_.as<int32_t>(); }      // (most_rows)
 
  private:
+  void run_blocks_in_one();
   void attend(int64_t layer, int64_t m, const SegmentList&);
   void linear(const RunLinear&, const DeviceBuffer& x, const DeviceBuffer& y, int64_t m);
   void activate(int64_t m);
@@ -69,9 +78,11 @@ class BlockRunner {
   const RopeOnDevice& rope_;
   LaunchTarget on_;
   int64_t most_rows_, logit_rows_;
-  DeviceBuffer hidden_;                                               // f32 (most_rows, hidden)
+  const __half* unadded_ = nullptr;  // what the blocks left for the norm behind them to add to hidden
+  DeviceBuffer hidden_;              // f32 (most_rows, hidden)
   DeviceBuffer normed_, qkv_, attended_, gate_up_, activated_, out_;  // f16
   DeviceBuffer logits_, rows_, segments_, picked_;
+  std::optional<TokenStep> token_step_;
   DeviceBuffer partials_, tickets_, best_, pick_tickets_, draw_rows_, workspace_;
 };
 

@@ -125,8 +125,10 @@ class Loader {
 
 }  // namespace
 
-uint64_t DeviceModel::bytes_a_token() const {
-  uint64_t bytes = final_norm.bytes() + head->bytes();
+uint64_t DeviceModel::bytes_a_token() const { return final_norm.bytes() + head->bytes() + block_bytes(); }
+
+uint64_t DeviceModel::block_bytes() const {
+  uint64_t bytes = 0;
   for (const DeviceBlock& b : blocks) {
     bytes += b.input_norm.bytes() + b.post_attention_norm.bytes() + b.q_norm.bytes() + b.k_norm.bytes();
     for (const RunLinear* linear : {&b.qkv, &b.o, &b.gate_up, &b.down}) bytes += linear->bytes();

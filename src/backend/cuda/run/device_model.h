@@ -18,6 +18,7 @@ struct DeviceModel {
   DeviceBuffer final_norm;                        // f32 (hidden)
   std::shared_ptr<DeviceBuffer> embedding, head;  // f16 (vocab, hidden); one where tied
 
+  uint64_t block_bytes() const;    // of all blocks
   uint64_t bytes_a_token() const;  // everything but the embedding table
   uint64_t device_bytes() const;
   // Of the linears and lm_head, for up to `rows` rows at once.

@@ -40,6 +40,14 @@ model::ModelConfig runnable(const model::ModelConfig& c) {
   return c;
 }
 
+// Of all versions the one that is no linear's: what is left to them is chosen for each.
+constexpr std::string_view kOneLaunch = "one_launch";
+
+ExecutorRequest for_linears(ExecutorRequest request) {
+  if (request.options.version == kOneLaunch) request.options.version = "auto";
+  return request;
+}
+
 // Graphs are made for these numbers of contexts; a step with fewer fills up with rows that go nowhere.
 int64_t graph_rows(int64_t m) { return m <= 8 ? m : (m + 7) / 8 * 8; }
 
@@ -52,14 +60,14 @@ CudaExecutor::CudaExecutor(const ExecutorRequest& request, const WeightSource& s
       lengths_(static_cast<size_t>(std::max(1, request.options.slots))),
       gpu_(opened_gpu(device_)),
       stream_(make_stream()),
-      model_(load_model(request, source, gpu_, stream_.get())),
+      model_(load_model(for_linears(request), source, gpu_, stream_.get())),
       pages_(static_cast<int>(lengths_.size()), capacity_,
              page_bytes({.heads = static_cast<int>(config_.heads),
                          .kv_heads = static_cast<int>(config_.kv_heads),
                          .head_dim = static_cast<int>(config_.head_dim)},
                         config_.layers)),
       rope_(request.rope_frequencies, capacity_),
-      runner_(config_, model_, pages_, rope_, gpu_, stream_.get()),
+      runner_(config_, model_, pages_, rope_, gpu_, request.options.version == kOneLaunch, stream_.get()),
       step_rows_(kMostTogether),
       chunk_rows_(runner_.most_rows()),
       ids_(runner_.logit_rows()),
@@ -277,8 +285,11 @@ std::string CudaExecutor::kernels() const {
   std::string line;
   for (const int64_t m : {int64_t{1}, int64_t{512}}) {
     std::set<std::string> names = {dense_kernel(1)};  // lm_head: of the last token alone
-    for (const DeviceBlock& b : model_.blocks)
-      for (const RunLinear* linear : {&b.qkv, &b.o, &b.gate_up, &b.down}) names.insert(linear->kernel_for(m));
+    if (runner_.in_one(m, {}))
+      names.insert("token_step_sm90a");
+    else
+      for (const DeviceBlock& b : model_.blocks)
+        for (const RunLinear* linear : {&b.qkv, &b.o, &b.gate_up, &b.down}) names.insert(linear->kernel_for(m));
     for (const std::string& name : names)
       line += fmt::format("{}{}", line.empty() || line.back() == ' ' ? "" : " + ", name);
     line += fmt::format(" at m = {}{}", m, m == 1 ? ", " : "");

@@ -7,11 +7,10 @@
 #include "backend/cuda/kernels/launch_kernel.h"
 #include "backend/cuda/run/block_sum.cuh"
 #include "backend/cuda/run/row_kernels.h"
+#include "backend/cuda/run/silu.cuh"
 
 namespace awq::backend::cuda {
 namespace {
-
-constexpr float kLargestHalf = 65504.f;
 
 struct Half4 {
   __half2 low, high;
@@ -70,12 +69,7 @@ __global__ void add_norm(AddNormArgs a) {
   }
 }
 
-__device__ __forceinline__ float silu_times(float gate, float up) {
-  const float v = gate / (1.f + __expf(-gate)) * up;
-  return v > kLargestHalf ? kLargestHalf : v < -kLargestHalf ? -kLargestHalf : v;  // NaN stays NaN
-}
-
-__device__ __forceinline__ __half2 silu_times(__half2 gate, __half2 up) {
+__device__ __forceinline__ __half2 silu_times_pair(__half2 gate, __half2 up) {
   const float2 g = __half22float2(gate), u = __half22float2(up);
   return __floats2half2_rn(silu_times(g.x, u.x), silu_times(g.y, u.y));
 }
@@ -89,10 +83,10 @@ __global__ void silu_mul(const __half* gate_up, __half* out, int64_t m, int64_t 
     const auto* gate = reinterpret_cast<const uint4*>(gate_up + row * 2 * n) + column;
     const uint4 g = *gate, u = gate[across];
     uint4 y;
-    y.x = bits(silu_times(as_half2(g.x), as_half2(u.x)));
-    y.y = bits(silu_times(as_half2(g.y), as_half2(u.y)));
-    y.z = bits(silu_times(as_half2(g.z), as_half2(u.z)));
-    y.w = bits(silu_times(as_half2(g.w), as_half2(u.w)));
+    y.x = bits(silu_times_pair(as_half2(g.x), as_half2(u.x)));
+    y.y = bits(silu_times_pair(as_half2(g.y), as_half2(u.y)));
+    y.z = bits(silu_times_pair(as_half2(g.z), as_half2(u.z)));
+    y.w = bits(silu_times_pair(as_half2(g.w), as_half2(u.w)));
     reinterpret_cast<uint4*>(out)[i] = y;
   }
 }

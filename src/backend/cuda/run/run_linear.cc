@@ -72,6 +72,11 @@ LinearArgs RunLinear::args(int64_t m) const {
   return a;
 }
 
+std::optional<PackedView> RunLinear::packed() const {
+  if (!is_packed_ || salient_ > 0) return std::nullopt;
+  return PackedView{{.n = n_, .k = k_, .group = group_}, weights_.as(), scales_.as(), zeros_.as(), bias_.as<__half>()};
+}
+
 std::string RunLinear::kernel_for(int64_t m) const {
   return failure_as_error([&] {
     return is_packed_ ? std::string(kCudaRows[chosen_row(version_.c_str(), args(m), gpu_)].name) : dense_kernel(m);

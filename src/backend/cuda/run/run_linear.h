@@ -1,18 +1,29 @@
 // A linear of the running model on the device: packed in the tile layout, or f16.
 #pragma once
+#include <cuda_fp16.h>
+
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "backend/cuda/cuda_objects.h"
 #include "backend/cuda/linear_launch.h"
 #include "backend/cuda/run/host_linear.h"
 #include "backend/cuda/run/step.h"
+#include "backend/cuda/tile_layout.h"
 
 namespace awq::backend::cuda {
 
 // Scratch that uploading uses again for each linear.
 struct UploadSpace {
   DeviceBuffer codes, zeros, scales;
+};
+
+// Where a linear in the tile layout lies.
+struct PackedView {
+  TileLayout layout;
+  const void *qweight, *scales, *zeros;
+  const __half* bias;  // or null
 };
 
 class RunLinear {
@@ -25,6 +36,8 @@ class RunLinear {
   uint64_t bytes() const;  // that one token reads
   uint64_t device_bytes() const;
   std::string kernel_for(int64_t m) const;
+  // Nothing where the weights are f16 or some of their columns are corrected.
+  std::optional<PackedView> packed() const;
   size_t workspace_bytes(int64_t most_rows) const;
 
   // y (m, n) f16 = x (m, k) f16 w' + bias. Throws Error.

@@ -1,0 +1,160 @@
+// Attention of a token step: kv head i % kv_heads goes to block i, with part i / kv_heads of the context; eight warps
+// take 16 keys each in turn. The products are those of attend_one.cuh. The first keys and values are in registers
+// before q is there. The block that arrives last merges the parts, in their order: the same input gives the same bits.
+#pragma once
+#include "backend/cuda/run/attend_one.cuh"
+#include "backend/cuda/run/attention.h"
+#include "backend/cuda/run/token_step_grid.cuh"
+
+namespace awq::backend::cuda {
+
+inline constexpr int kStepKeysATurn = kStepWarps * kGroupKeys;
+
+// Where things lie, from StepSmem::kX.
+template <int kD>
+struct StepAttentionShape {
+  static constexpr int kQPitch = kD + 8, kSumPitch = OneShape<kD, kMostStepHeads>::kSumPitch;
+  static constexpr int kNewAt = 16 * kQPitch * 2, kSumsAt = kNewAt + 2 * kD * 2;
+  static constexpr int kStatsAt = kSumsAt + kStepWarps * kMostStepHeads * kSumPitch * 4;
+  static constexpr int kBytes = kStatsAt + kMostSplits * kMostStepHeads * 8;
+  static constexpr int kPartial = kMostStepHeads * (kD + 2);  // floats a part leaves: a head's sums, total and most
+};
+
+// The part of the context that a block attends to: 128 keys at least, which all its warps take at once.
+struct StepPart {
+  int begin, first, end, used;  // the first visible key; where the part starts, a multiple of 16; its end; parts
+  bool has_new;
+
+  __device__ StepPart(int sliding_window, int position, int split, int splits) {
+    begin = sliding_window > 0 ? max(0, position + 1 - sliding_window) : 0;
+    const int start = begin / kGroupKeys * kGroupKeys, all = position + 1 - start;
+    const int parts = min(splits, divide_up(all, kStepKeysATurn));
+    const int length = divide_up(divide_up(all, parts), kGroupKeys) * kGroupKeys;
+    used = divide_up(all, length);
+    first = start + split * length;
+    end = min(first + length, position + 1);
+    has_new = first <= position && position < first + length;
+  }
+};
+
+// Called by the first eight warps; `barrier`: what they wait for before qkv is there. True where the caller is to
+// arrive at the grid's next barrier, which stands for all eight.
+template <int kD>
+__device__ __forceinline__ void attend_in_step(const TokenStepArgs& a, const StepBlock& block, int layer,
+                                               unsigned char* smem) {
+  using Shape = StepAttentionShape<kD>;
+  AttentionShape s = a.attention;
+  s.layer = layer;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, d = s.head_dim, heads = s.group();
+  const int splits = gridDim.x / s.kv_heads < kMostSplits ? gridDim.x / s.kv_heads : kMostSplits;
+  const int kv = blockIdx.x % s.kv_heads, split = blockIdx.x / s.kv_heads;
+  const StepRow row = *a.row;
+  const StepPart part(block.sliding_window, row.position, split, splits);
+  const bool works = row.slot >= 0 && split < part.used;
+  unsigned char* const scratch = smem + StepSmem::kX;
+  auto* const q = reinterpret_cast<__half*>(scratch);
+  const HeadCache cache = head_cache({.shape = s, .pages = a.pages}, works ? row.slot : 0, kv);
+  const int start = part.first + warp * kGroupKeys, older = min(part.end, row.position);
+  KeyGroup<kD> keys;
+  ValueGroup<kD> values;
+  if (works && start < part.end) {
+    keys.load(cache, start, older, lane);
+    values.load(cache, start, older, lane);
+  }
+  if (works)
+    for (int first = start + kStepKeysATurn; first < part.end; first += kStepKeysATurn)
+      prefetch_group(cache, first, older, lane);
+  if (threadIdx.x == 0) wait_for_grid(a, layer, kAfterQkv);
+  named_barrier_sync(1, kStepThreads);
+  if (!works) {
+    if (threadIdx.x == 0) arrive_release(a.arrived);
+    return;
+  }
+
+  const HeadTurn turn(a.rope + int64_t{row.position} * (d / 2), d, lane);
+  for (int i = threadIdx.x; i < 16 * Shape::kQPitch / 8; i += kStepThreads)
+    reinterpret_cast<uint4*>(q)[i] = make_uint4(0, 0, 0, 0);
+  named_barrier_sync(1, kStepThreads);
+  auto* const cached_key = const_cast<__half*>(cache.key(row.position));
+  auto* const cached_value = const_cast<__half*>(cache.value(row.position));
+  auto* const new_key = reinterpret_cast<__half*>(scratch + Shape::kNewAt);
+  auto* const new_value = new_key + kD;
+  if (warp < heads)
+    rotate_head(a.qkv + (kv * heads + warp) * d, d, {block.q_norm, a.norm_eps}, turn, lane, q + warp * Shape::kQPitch);
+  if (part.has_new && warp == kStepWarps - 1)
+    rotate_head(a.qkv + (s.heads + kv) * d, d, {block.k_norm, a.norm_eps}, turn, lane, new_key);
+  if (part.has_new && warp == kStepWarps - 2) copy_head(a.qkv + (s.heads + s.kv_heads + kv) * d, new_value, d, lane);
+  named_barrier_sync(1, kStepThreads);
+  if (part.has_new && warp == 0) {
+    copy_head(new_key, cached_key, d, lane);
+    copy_head(new_value, cached_value, d, lane);
+  }
+
+  RowsState<kD, 2> state;  // of rows 0 .. 7 alone
+  state.clear();
+  const float scale = rsqrtf(static_cast<float>(d)) * 1.44269504f;  // scores in units of log 2
+  for (int first = start; first < part.end; first += kStepKeysATurn) {
+    const int next = first + kStepKeysATurn, at_new = row.position - first;  // in the group where less than 16
+    float score[2][4] = {};
+    uint32_t weights[4];
+    const auto visible = [&](int, int key) { return first + key >= part.begin && first + key < part.end; };
+    if (at_new < kGroupKeys) keys.put(at_new, new_key, d, lane);
+    add_scores(q, Shape::kQPitch, keys, lane, score);
+    weigh(state, score, scale, visible, lane, weights);
+    if (at_new < kGroupKeys) values.put(at_new, new_value, d, lane);
+    add_values(state.acc, weights, values);
+    if (next < part.end) {
+      keys.load(cache, next, older, lane);
+      values.load(cache, next, older, lane);
+    }
+  }
+  state.finish();
+
+  auto* const sums = reinterpret_cast<float*>(scratch + Shape::kSumsAt);
+  auto* const stats = reinterpret_cast<float2*>(scratch + Shape::kStatsAt);
+  leave_in_shared<kD, kMostStepHeads>(state, sums, stats, warp, lane);
+  named_barrier_sync(1, kStepThreads);
+  __half* const out = a.attended + kv * heads * d;
+  float* const partials = a.scratch.partials + kv * splits * Shape::kPartial;
+  for (int i = threadIdx.x; i < heads * d; i += kStepThreads) {
+    const int r = i / d, at = i % d;
+    const float3 sum = merged<4>(
+        kStepWarps, [&](int w) { return stats[w * kMostStepHeads + r]; },
+        [&](int w) { return sums[(w * kMostStepHeads + r) * Shape::kSumPitch + at]; });
+    if (part.used == 1) {
+      out[i] = __float2half_rn(sum.x / sum.y);
+      continue;
+    }
+    float* const mine = partials + split * Shape::kPartial + r * (kD + 2);
+    __stcg(mine + at, sum.x);
+    if (at == 0) __stcg(mine + kD, sum.y), __stcg(mine + kD + 1, sum.z);
+  }
+  named_barrier_sync(1, kStepThreads);
+  if (part.used > 1) {
+    auto* const last = reinterpret_cast<int*>(smem + StepSmem::kLast);
+    auto* const ticket = reinterpret_cast<uint32_t*>(a.scratch.tickets + kv);
+    if (threadIdx.x == 0) {
+      *last = arrive_and_count(ticket) == static_cast<uint32_t>(part.used) - 1;
+      if (*last) *ticket = 0;  // for the next block of the model
+    }
+    named_barrier_sync(1, kStepThreads);
+    if (*last) {
+      for (int i = threadIdx.x; i < part.used * heads; i += kStepThreads) {
+        const float* const from = partials + i / heads * Shape::kPartial + i % heads * (kD + 2) + kD;
+        stats[i] = make_float2(__ldcg(from + 1), __ldcg(from));
+      }
+      named_barrier_sync(1, kStepThreads);
+      for (int i = threadIdx.x; i < heads * d; i += kStepThreads) {
+        const int r = i / d, at = i % d;
+        const float3 sum = merged<4>(
+            part.used, [&](int p) { return stats[p * heads + r]; },
+            [&](int p) { return __ldcg(partials + p * Shape::kPartial + r * (kD + 2) + at); });
+        out[i] = __float2half_rn(sum.x / sum.y);
+      }
+      named_barrier_sync(1, kStepThreads);
+    }
+  }
+  if (threadIdx.x == 0) arrive_release(a.arrived);
+}
+
+}  // namespace awq::backend::cuda
