@@ -76,6 +76,7 @@ void cluster_arrive() {
   happened();
   Cluster& cluster = *current->block->cluster;
   current->cluster_phase = cluster.phase;
+  current->at_cluster = true;
   ++cluster.arrived;
   next_phase_if_full(cluster);
 }
@@ -85,6 +86,7 @@ void cluster_wait() {
   const Cluster& cluster = *current->block->cluster;
   while (cluster.phase == current->cluster_phase)
     wait({Wait::kCluster, "barrier.cluster.wait", nullptr, current->cluster_phase, 0});
+  current->at_cluster = false;
 }
 
 uint32_t ballot(const char* what, uint32_t mask, bool vote) {
@@ -111,7 +113,10 @@ void thread_ended(Thread& t) {
     else
       ++i;
   for (NamedBarrier& b : t.block->barriers) release_if_full(b, *t.block);
-  next_phase_if_full(*t.block->cluster);
+  // It counts no longer, neither among those that live nor among those that have arrived.
+  Cluster& cluster = *t.block->cluster;
+  if (t.at_cluster && t.cluster_phase == cluster.phase) --cluster.arrived;
+  next_phase_if_full(cluster);
 }
 
 }  // namespace awq::emulated

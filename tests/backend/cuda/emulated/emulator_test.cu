@@ -30,6 +30,15 @@ __global__ void only_half_arrives(int) {
   if (threadIdx.x < 32) asm volatile("bar.sync 3, %0;" ::"r"(64) : "memory");
 }
 
+// The upper half of each block ends between the two halves of the barrier.
+__global__ void some_arrive_and_end(uint32_t* arrived, uint32_t* seen) {
+  asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(arrived) : "memory");
+  arrive_at_cluster();
+  if (threadIdx.x >= blockDim.x / 2) return;
+  wait_for_cluster();
+  seen[blockIdx.x * blockDim.x + threadIdx.x] = *arrived;
+}
+
 __global__ void copy_tile(const __grid_constant__ CUtensorMap map, __half* out, int row, int off, bool waits) {
   extern __shared__ __align__(1024) unsigned char smem[];
   __shared__ __align__(8) uint64_t ready;
@@ -89,6 +98,15 @@ TEST(Emulator, ADeadlockSaysWhoWaitsOnWhat) {
   const std::string why = failure_of(launch_kernel(only_half_arrives, dim3(2), 64, 0, nullptr, false, 0));
   EXPECT_THAT(why, HasSubstr("deadlock"));
   EXPECT_THAT(why, HasSubstr("block 1 warp 0 lanes 0xffffffff: bar.sync of barrier 3: 32 of 64 threads have come"));
+}
+
+TEST(Emulator, AnEndedThreadHasArrivedAtItsClusterOnce) {
+  const OnDevice<uint32_t> arrived(1), seen(3 * 64);
+  arrived[0] = 0;
+  EXPECT_EQ(launch_in_clusters(3, some_arrive_and_end, dim3(3), 64, 0, nullptr, false, arrived.data(), seen.data()),
+            cudaSuccess);
+  for (size_t block = 0; block < 3; ++block)
+    for (size_t i = 0; i < 32; ++i) EXPECT_EQ(seen[block * 64 + i], 3u * 64) << block << " " << i;
 }
 
 class TensorCopy : public ::testing::Test {

@@ -51,6 +51,7 @@ struct Thread {
   const void* polled = nullptr;  // by the last load of a loop, and what it found
   uint64_t polled_value = 0;
   uint64_t cluster_phase = 0;  // in which it arrived at its barrier
+  bool at_cluster = false;     // and has not waited since
 };
 
 // Lanes that meet at a collective of their warp.
