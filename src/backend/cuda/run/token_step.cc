@@ -32,10 +32,10 @@ std::vector<BlockViews> packed_views(const DeviceModel& model) {
   return all;
 }
 
-bool takes(const model::ModelConfig& c, int group) {
+bool takes(const model::ModelConfig& c, int group, int sms) {
   const int64_t heads = c.heads / c.kv_heads;
   return (group == 32 || group == 64 || group == 128) && heads <= kMostStepHeads && c.head_dim <= kMostStepHeadDim &&
-         c.hidden <= kMostStepHidden && c.intermediate % kTileRows == 0;
+         c.kv_heads <= sms && c.hidden <= kMostStepHidden && c.intermediate % kTileRows == 0;
 }
 
 int tiles(int64_t n) { return static_cast<int>((n + kTileRows - 1) / kTileRows); }
@@ -70,12 +70,13 @@ TokenStep::TokenStep(const model::ModelConfig& c, const DeviceModel& model, cons
                 fmt::format("Kernel version not supported on this hardware: one_launch needs compute capability 9.0, "
                             "this device has {}.{}; use auto",
                             gpu.capability / 10, gpu.capability % 10));
-  if (views.empty() || !takes(c, views[0][0].layout.group))
+  if (views.empty() || !takes(c, views[0][0].layout.group, sms_))
     throw Error(ErrorKind::kBadInput,
                 fmt::format("one_launch takes linears in one group size of 32, 64 or 128, without fp16 channels, at "
-                            "most {} query heads a kv head, heads of up to {} numbers and a hidden size of up to {}; "
-                            "this model has something else: use --version auto",
-                            kMostStepHeads, kMostStepHeadDim, kMostStepHidden));
+                            "most {} query heads a kv head, no more kv heads than multiprocessors ({}), heads of up to "
+                            "{} numbers and a hidden size of up to {}; this model has something else: use --version "
+                            "auto",
+                            kMostStepHeads, sms_, kMostStepHeadDim, kMostStepHidden));
   args_.layers = static_cast<int>(c.layers);
   args_.group = views[0][0].layout.group;
   args_.attention = {.heads = static_cast<int>(c.heads),

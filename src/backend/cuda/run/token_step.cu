@@ -32,7 +32,7 @@ __device__ __forceinline__ void work(const TokenStepArgs& a, unsigned char* smem
   for (int layer = 0; layer < a.layers; ++layer) {
     const StepBlock& block = a.blocks[layer];
     for (int linear = 0; linear < kStepLinears; ++linear) {
-      if (linear == kStepO) attend_in_step<kD>(a, block, layer, smem);
+      if (linear == kStepO) StepAttention<kD>(a, block, layer, smem).run();
       const StepShape& shape = a.shapes[linear];
       if (static_cast<int>(blockIdx.x) >= shape.items) continue;
       if (threadIdx.x == 0) wait_for_grid(a, layer, barrier_before(linear));

@@ -37,124 +37,161 @@ struct StepPart {
   }
 };
 
-// Called by the first eight warps; `barrier`: what they wait for before qkv is there. True where the caller is to
-// arrive at the grid's next barrier, which stands for all eight.
+// What a block does for one kv head and one part of the context. Threads of the first eight warps.
 template <int kD>
-__device__ __forceinline__ void attend_in_step(const TokenStepArgs& a, const StepBlock& block, int layer,
-                                               unsigned char* smem) {
+class StepAttention {
+ public:
   using Shape = StepAttentionShape<kD>;
-  AttentionShape s = a.attention;
-  s.layer = layer;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, d = s.head_dim, heads = s.group();
-  const int splits = gridDim.x / s.kv_heads < kMostSplits ? gridDim.x / s.kv_heads : kMostSplits;
-  const int kv = blockIdx.x % s.kv_heads, split = blockIdx.x / s.kv_heads;
-  const StepRow row = *a.row;
-  const StepPart part(block.sliding_window, row.position, split, splits);
-  const bool works = row.slot >= 0 && split < part.used;
-  unsigned char* const scratch = smem + StepSmem::kX;
-  auto* const q = reinterpret_cast<__half*>(scratch);
-  const HeadCache cache = head_cache({.shape = s, .pages = a.pages}, works ? row.slot : 0, kv);
-  const int start = part.first + warp * kGroupKeys, older = min(part.end, row.position);
-  KeyGroup<kD> keys;
-  ValueGroup<kD> values;
-  if (works && start < part.end) {
-    keys.load(cache, start, older, lane);
-    values.load(cache, start, older, lane);
-  }
-  if (works)
-    for (int first = start + kStepKeysATurn; first < part.end; first += kStepKeysATurn)
-      prefetch_group(cache, first, older, lane);
-  if (threadIdx.x == 0) wait_for_grid(a, layer, kAfterQkv);
-  named_barrier_sync(1, kStepThreads);
-  if (!works) {
+
+  __device__ __forceinline__ StepAttention(const TokenStepArgs& args, const StepBlock& block_, int layer_,
+                                           unsigned char* smem_)
+      : a(args),
+        block(block_),
+        smem(smem_),
+        layer(layer_),
+        warp(threadIdx.x / 32),
+        lane(threadIdx.x % 32),
+        d(a.attention.head_dim),
+        heads(a.attention.group()),
+        splits(min(gridDim.x / a.attention.kv_heads, kMostSplits)),
+        kv(blockIdx.x % a.attention.kv_heads),
+        split(blockIdx.x / a.attention.kv_heads),
+        row(*a.row),
+        part(block.sliding_window, row.position, split, splits),
+        works(row.slot >= 0 && split < part.used) {}
+
+  // Waits for q, k and v; afterwards the block has arrived at the grid's next barrier.
+  __device__ __forceinline__ void run() {
+    AttentionShape shape = a.attention;
+    shape.layer = layer;
+    const HeadCache cache = head_cache({.shape = shape, .pages = a.pages}, works ? row.slot : 0, kv);
+    const int start = part.first + warp * kGroupKeys, older = min(part.end, row.position);
+    KeyGroup<kD> keys;
+    ValueGroup<kD> values;
+    if (works && start < part.end) load(keys, values, cache, start, older);
+    if (works)
+      for (int first = start + kStepKeysATurn; first < part.end; first += kStepKeysATurn)
+        prefetch_group(cache, first, older, lane);
+    if (threadIdx.x == 0) wait_for_grid(a, layer, kAfterQkv);
+    meet();
+    if (works) {
+      take_token(cache);
+      RowsState<kD, 2> state;  // of rows 0 .. 7 alone
+      state.clear();
+      for (int first = start; first < part.end; first += kStepKeysATurn) {
+        if (first > start) load(keys, values, cache, first, older);
+        add_group(state, keys, values, first);
+      }
+      state.finish();
+      leave_in_shared<kD, kMostStepHeads>(state, sums(), stats(), warp, lane);
+      meet();
+      merge_warps();
+      meet();
+      if (part.used > 1) merge_parts();
+    }
     if (threadIdx.x == 0) arrive_release(a.arrived);
-    return;
   }
 
-  const HeadTurn turn(a.rope + int64_t{row.position} * (d / 2), d, lane);
-  for (int i = threadIdx.x; i < 16 * Shape::kQPitch / 8; i += kStepThreads)
-    reinterpret_cast<uint4*>(q)[i] = make_uint4(0, 0, 0, 0);
-  named_barrier_sync(1, kStepThreads);
-  auto* const cached_key = const_cast<__half*>(cache.key(row.position));
-  auto* const cached_value = const_cast<__half*>(cache.value(row.position));
-  auto* const new_key = reinterpret_cast<__half*>(scratch + Shape::kNewAt);
-  auto* const new_value = new_key + kD;
-  if (warp < heads)
-    rotate_head(a.qkv + (kv * heads + warp) * d, d, {block.q_norm, a.norm_eps}, turn, lane, q + warp * Shape::kQPitch);
-  if (part.has_new && warp == kStepWarps - 1)
-    rotate_head(a.qkv + (s.heads + kv) * d, d, {block.k_norm, a.norm_eps}, turn, lane, new_key);
-  if (part.has_new && warp == kStepWarps - 2) copy_head(a.qkv + (s.heads + s.kv_heads + kv) * d, new_value, d, lane);
-  named_barrier_sync(1, kStepThreads);
-  if (part.has_new && warp == 0) {
-    copy_head(new_key, cached_key, d, lane);
-    copy_head(new_value, cached_value, d, lane);
+ private:
+  __device__ __forceinline__ static void meet() { named_barrier_sync(1, kStepThreads); }
+  __device__ __forceinline__ unsigned char* scratch() const { return smem + StepSmem::kX; }
+  __device__ __forceinline__ __half* q() const { return reinterpret_cast<__half*>(scratch()); }
+  __device__ __forceinline__ __half* new_key() const { return reinterpret_cast<__half*>(scratch() + Shape::kNewAt); }
+  __device__ __forceinline__ __half* new_value() const { return new_key() + kD; }
+  __device__ __forceinline__ float* sums() const { return reinterpret_cast<float*>(scratch() + Shape::kSumsAt); }
+  __device__ __forceinline__ float2* stats() const { return reinterpret_cast<float2*>(scratch() + Shape::kStatsAt); }
+  __device__ __forceinline__ __half* out() const { return a.attended + kv * heads * d; }
+  __device__ __forceinline__ float* partials() const { return a.scratch.partials + kv * splits * Shape::kPartial; }
+
+  __device__ __forceinline__ void load(KeyGroup<kD>& keys, ValueGroup<kD>& values, const HeadCache& cache, int first,
+                                       int older) const {
+    keys.load(cache, first, older, lane);
+    values.load(cache, first, older, lane);
   }
 
-  RowsState<kD, 2> state;  // of rows 0 .. 7 alone
-  state.clear();
-  const float scale = rsqrtf(static_cast<float>(d)) * 1.44269504f;  // scores in units of log 2
-  for (int first = start; first < part.end; first += kStepKeysATurn) {
-    const int next = first + kStepKeysATurn, at_new = row.position - first;  // in the group where less than 16
+  // q, and the new key and value, into shared memory; these into the cache too.
+  __device__ __forceinline__ void take_token(const HeadCache& cache) const {
+    const HeadTurn turn(a.rope + int64_t{row.position} * (d / 2), d, lane);
+    for (int i = threadIdx.x; i < 16 * Shape::kQPitch / 8; i += kStepThreads)
+      reinterpret_cast<uint4*>(q())[i] = make_uint4(0, 0, 0, 0);
+    meet();
+    const AttentionShape& s = a.attention;
+    if (warp < heads)
+      rotate_head(a.qkv + (kv * heads + warp) * d, d, {block.q_norm, a.norm_eps}, turn, lane,
+                  q() + warp * Shape::kQPitch);
+    if (part.has_new && warp == kStepWarps - 1)
+      rotate_head(a.qkv + (s.heads + kv) * d, d, {block.k_norm, a.norm_eps}, turn, lane, new_key());
+    if (part.has_new && warp == kStepWarps - 2)
+      copy_head(a.qkv + (s.heads + s.kv_heads + kv) * d, new_value(), d, lane);
+    meet();
+    if (!part.has_new || warp != 0) return;
+    copy_head(new_key(), const_cast<__half*>(cache.key(row.position)), d, lane);
+    copy_head(new_value(), const_cast<__half*>(cache.value(row.position)), d, lane);
+  }
+
+  __device__ __forceinline__ void add_group(RowsState<kD, 2>& state, KeyGroup<kD>& keys, ValueGroup<kD>& values,
+                                            int first) const {
+    const float scale = rsqrtf(static_cast<float>(d)) * 1.44269504f;  // scores in units of log 2
+    const int at_new = row.position - first;                          // in the group where less than 16
     float score[2][4] = {};
     uint32_t weights[4];
+    if (at_new < kGroupKeys) keys.put(at_new, new_key(), d, lane);
+    add_scores(q(), Shape::kQPitch, keys, lane, score);
     const auto visible = [&](int, int key) { return first + key >= part.begin && first + key < part.end; };
-    if (at_new < kGroupKeys) keys.put(at_new, new_key, d, lane);
-    add_scores(q, Shape::kQPitch, keys, lane, score);
     weigh(state, score, scale, visible, lane, weights);
-    if (at_new < kGroupKeys) values.put(at_new, new_value, d, lane);
+    if (at_new < kGroupKeys) values.put(at_new, new_value(), d, lane);
     add_values(state.acc, weights, values);
-    if (next < part.end) {
-      keys.load(cache, next, older, lane);
-      values.load(cache, next, older, lane);
-    }
   }
-  state.finish();
 
-  auto* const sums = reinterpret_cast<float*>(scratch + Shape::kSumsAt);
-  auto* const stats = reinterpret_cast<float2*>(scratch + Shape::kStatsAt);
-  leave_in_shared<kD, kMostStepHeads>(state, sums, stats, warp, lane);
-  named_barrier_sync(1, kStepThreads);
-  __half* const out = a.attended + kv * heads * d;
-  float* const partials = a.scratch.partials + kv * splits * Shape::kPartial;
-  for (int i = threadIdx.x; i < heads * d; i += kStepThreads) {
-    const int r = i / d, at = i % d;
-    const float3 sum = merged<4>(
-        kStepWarps, [&](int w) { return stats[w * kMostStepHeads + r]; },
-        [&](int w) { return sums[(w * kMostStepHeads + r) * Shape::kSumPitch + at]; });
-    if (part.used == 1) {
-      out[i] = __float2half_rn(sum.x / sum.y);
-      continue;
+  // The result, or this part's share of it.
+  __device__ __forceinline__ void merge_warps() const {
+    for (int i = threadIdx.x; i < heads * d; i += kStepThreads) {
+      const int r = i / d, at = i % d;
+      const float3 sum = merged<4>(
+          kStepWarps, [&](int w) { return stats()[w * kMostStepHeads + r]; },
+          [&](int w) { return sums()[(w * kMostStepHeads + r) * Shape::kSumPitch + at]; });
+      if (part.used == 1) {
+        out()[i] = __float2half_rn(sum.x / sum.y);
+        continue;
+      }
+      float* const mine = partials() + split * Shape::kPartial + r * (kD + 2);
+      __stcg(mine + at, sum.x);
+      if (at == 0) __stcg(mine + kD, sum.y), __stcg(mine + kD + 1, sum.z);
     }
-    float* const mine = partials + split * Shape::kPartial + r * (kD + 2);
-    __stcg(mine + at, sum.x);
-    if (at == 0) __stcg(mine + kD, sum.y), __stcg(mine + kD + 1, sum.z);
   }
-  named_barrier_sync(1, kStepThreads);
-  if (part.used > 1) {
+
+  // By the block that arrives last.
+  __device__ __forceinline__ void merge_parts() const {
     auto* const last = reinterpret_cast<int*>(smem + StepSmem::kLast);
-    auto* const ticket = reinterpret_cast<uint32_t*>(a.scratch.tickets + kv);
     if (threadIdx.x == 0) {
+      auto* const ticket = reinterpret_cast<uint32_t*>(a.scratch.tickets + kv);
       *last = arrive_and_count(ticket) == static_cast<uint32_t>(part.used) - 1;
       if (*last) *ticket = 0;  // for the next block of the model
     }
-    named_barrier_sync(1, kStepThreads);
-    if (*last) {
-      for (int i = threadIdx.x; i < part.used * heads; i += kStepThreads) {
-        const float* const from = partials + i / heads * Shape::kPartial + i % heads * (kD + 2) + kD;
-        stats[i] = make_float2(__ldcg(from + 1), __ldcg(from));
-      }
-      named_barrier_sync(1, kStepThreads);
-      for (int i = threadIdx.x; i < heads * d; i += kStepThreads) {
-        const int r = i / d, at = i % d;
-        const float3 sum = merged<4>(
-            part.used, [&](int p) { return stats[p * heads + r]; },
-            [&](int p) { return __ldcg(partials + p * Shape::kPartial + r * (kD + 2) + at); });
-        out[i] = __float2half_rn(sum.x / sum.y);
-      }
-      named_barrier_sync(1, kStepThreads);
+    meet();
+    if (!*last) return;
+    for (int i = threadIdx.x; i < part.used * heads; i += kStepThreads) {
+      const float* const from = partials() + i / heads * Shape::kPartial + i % heads * (kD + 2) + kD;
+      stats()[i] = make_float2(__ldcg(from + 1), __ldcg(from));
     }
+    meet();
+    for (int i = threadIdx.x; i < heads * d; i += kStepThreads) {
+      const int r = i / d, at = i % d;
+      const float3 sum = merged<4>(
+          part.used, [&](int p) { return stats()[p * heads + r]; },
+          [&](int p) { return __ldcg(partials() + p * Shape::kPartial + r * (kD + 2) + at); });
+      out()[i] = __float2half_rn(sum.x / sum.y);
+    }
+    meet();
   }
-  if (threadIdx.x == 0) arrive_release(a.arrived);
-}
+
+  const TokenStepArgs& a;
+  const StepBlock& block;
+  unsigned char* const smem;
+  const int layer, warp, lane, d, heads, splits, kv, split;
+  const StepRow row;
+  const StepPart part;
+  const bool works;
+};
 
 }  // namespace awq::backend::cuda

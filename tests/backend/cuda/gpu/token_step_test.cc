@@ -351,6 +351,7 @@ TEST(OneLaunchOf, OtherModelsIsRefused) {
   };
   const auto sentence = ::testing::HasSubstr("this model has something else: use --version auto");
   EXPECT_THAT(refused([](StepProblem& p) { p.shape.head_dim = 136; }), sentence);
+  EXPECT_THAT(refused([](StepProblem& p) { p.shape.sms = 1; }), sentence);
   EXPECT_THAT(refused([](StepProblem& p) {
                 p.blocks[1].linears[kStepO].salient = {{0}, std::vector<f16_t>(static_cast<size_t>(p.shape.hidden))};
               }),
