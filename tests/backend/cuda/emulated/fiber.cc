@@ -10,6 +10,7 @@
 #  endif
 #endif
 #ifdef AWQ_ASAN
+#  include <sanitizer/asan_interface.h>
 #  include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -108,6 +109,9 @@ void Fiber::enter(Fiber* self) {
 }
 
 void Fiber::start(std::byte* stack, void (*body)(void*), void* argument) {
+#ifdef AWQ_ASAN
+  __asan_unpoison_memory_region(stack, kStack);  // of a fiber that was given up in the middle
+#endif
   stack_ = stack;
   body_ = body;
   argument_ = argument;

@@ -64,9 +64,10 @@ class Scheduler {
     Thread* const thread = current;
     thread->fiber.leave(thread->wait.kind == Wait::kDone);
   }
-  void fail(const std::string& why) {
+  void fail(std::string& why) {
     if (current == nullptr) throw std::runtime_error(why);  // a copy that lands, of no thread
     if (failure_.empty()) failure_ = where(*current) + ": " + why;
+    std::string().swap(why);  // nothing of the thread is destroyed any more
     while (true) current->fiber.leave(false);
   }
 
@@ -320,7 +321,7 @@ uint64_t atomic(const char* what, void* address, int size, const std::function<u
   return before;
 }
 
-void fail(const std::string& why) {
+void fail(std::string why) {
   scheduler->fail(why);
   __builtin_unreachable();
 }
@@ -341,7 +342,7 @@ std::byte* shared_bytes(uint32_t address, size_t bytes, size_t alignment, const 
   if (!inside || at % alignment != 0)
     fail(std::string(what) + (inside ? ": misaligned: " : ": outside shared memory: ") + std::to_string(bytes) +
          " bytes at offset " + std::to_string(int64_t{at} - kSharedStart) + " of " + std::to_string(block.dynamic) +
-         (inside ? ", which must be a multiple of " + std::to_string(alignment) : ""));
+         (inside ? ", which must be a multiple of " : "") + (inside ? std::to_string(alignment) : ""));
   if (block.live == 0 && &block != current->block) fail(std::string(what) + ": that block of the cluster has ended");
   return block.shared + at;
 }

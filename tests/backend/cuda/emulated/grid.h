@@ -131,7 +131,7 @@ void pause();     // lets the others run first
 void poll(const char* what, const void* address, int size);
 // Replaces the value there and returns the one before; one that stays the same may be a loop's, as above.
 uint64_t atomic(const char* what, void* address, int size, const std::function<uint64_t(uint64_t)>& change);
-[[noreturn]] void fail(const std::string& why);
+[[noreturn]] void fail(std::string why);
 
 // The bytes at a shared address: fails outside the block's shared memory, and where `alignment` is not met.
 std::byte* shared_bytes(uint32_t address, size_t bytes, size_t alignment, const char* what);
