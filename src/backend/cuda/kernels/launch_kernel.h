@@ -5,15 +5,28 @@
 
 namespace awq::backend::cuda {
 
-// `cluster`: blocks of the grid that start together and see each other's shared memory (9.0); 1: none.
 template <class... Params>
-cudaError_t launch_in_clusters(unsigned cluster, void (*kernel)(Params...), dim3 grid, int threads, size_t smem,
-                               cudaStream_t stream, bool overlap, const Params&... params) {
+cudaError_t launch_with(const cudaLaunchAttribute* attributes, unsigned count, void (*kernel)(Params...), dim3 grid,
+                        int threads, size_t smem, cudaStream_t stream, const Params&... params) {
   const auto* function = reinterpret_cast<const void*>(kernel);
   if (const cudaError_t e =
           cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(smem));
       e != cudaSuccess)
     return e;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = dim3(static_cast<unsigned>(threads));
+  config.dynamicSmemBytes = smem;
+  config.stream = stream;
+  config.attrs = const_cast<cudaLaunchAttribute*>(attributes);
+  config.numAttrs = count;
+  return cudaLaunchKernelEx(&config, kernel, params...);
+}
+
+// `cluster`: blocks of the grid that start together and see each other's shared memory (9.0); 1: none.
+template <class... Params>
+cudaError_t launch_in_clusters(unsigned cluster, void (*kernel)(Params...), dim3 grid, int threads, size_t smem,
+                               cudaStream_t stream, bool overlap, const Params&... params) {
   cudaLaunchAttribute attributes[2]{};
   unsigned count = 0;
   if (overlap) {
@@ -24,36 +37,17 @@ cudaError_t launch_in_clusters(unsigned cluster, void (*kernel)(Params...), dim3
     attributes[count].id = cudaLaunchAttributeClusterDimension;
     attributes[count++].val.clusterDim = {cluster, 1, 1};
   }
-  cudaLaunchConfig_t config{};
-  config.gridDim = grid;
-  config.blockDim = dim3(static_cast<unsigned>(threads));
-  config.dynamicSmemBytes = smem;
-  config.stream = stream;
-  config.attrs = attributes;
-  config.numAttrs = count;
-  return cudaLaunchKernelEx(&config, kernel, params...);
+  return launch_with(attributes, count, kernel, grid, threads, smem, stream, params...);
 }
 
 // All blocks run at the same time and may wait for each other: an error where they do not fit.
 template <class... Params>
 cudaError_t launch_cooperative(void (*kernel)(Params...), dim3 grid, int threads, size_t smem, cudaStream_t stream,
                                const Params&... params) {
-  const auto* function = reinterpret_cast<const void*>(kernel);
-  if (const cudaError_t e =
-          cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(smem));
-      e != cudaSuccess)
-    return e;
   cudaLaunchAttribute attribute{};
   attribute.id = cudaLaunchAttributeCooperative;
   attribute.val.cooperative = 1;
-  cudaLaunchConfig_t config{};
-  config.gridDim = grid;
-  config.blockDim = dim3(static_cast<unsigned>(threads));
-  config.dynamicSmemBytes = smem;
-  config.stream = stream;
-  config.attrs = &attribute;
-  config.numAttrs = 1;
-  return cudaLaunchKernelEx(&config, kernel, params...);
+  return launch_with(&attribute, 1, kernel, grid, threads, smem, stream, params...);
 }
 
 template <class... Params>

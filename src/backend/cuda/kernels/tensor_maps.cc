@@ -2,6 +2,8 @@
 
 #include <cuda_runtime_api.h>
 
+#include <span>
+
 namespace awq::backend::cuda {
 namespace {
 
@@ -41,6 +43,12 @@ cudaError_t encode(CUtensorMap* map, CUtensorMapDataType type, const void* base,
   return result == CUDA_SUCCESS ? cudaSuccess : cudaErrorInvalidValue;
 }
 
+cudaError_t first_failure(std::span<const cudaError_t> results) {
+  for (const cudaError_t e : results)
+    if (e != cudaSuccess) return e;
+  return cudaSuccess;
+}
+
 }  // namespace
 
 cudaError_t make_pipeline_maps(const LinearArgs& a, int tokens, int x_boxes, int row_blocks, int groups,
@@ -58,9 +66,7 @@ cudaError_t make_pipeline_maps(const LinearArgs& a, int tokens, int x_boxes, int
       encode(&maps->zeros, CU_TENSOR_MAP_DATA_TYPE_UINT8, a.zeros,
              {{32, 0, 32}, {all_groups, 32, groups}, {blocks, all_groups * 32, row_blocks}},
              CU_TENSOR_MAP_SWIZZLE_NONE)};
-  for (const cudaError_t e : results)
-    if (e != cudaSuccess) return e;
-  return cudaSuccess;
+  return first_failure(results);
 }
 
 cudaError_t make_tile_maps(const TileLayout& layout, const void* qweight, const void* scales, const void* zeros,
@@ -73,9 +79,7 @@ cudaError_t make_tile_maps(const TileLayout& layout, const void* qweight, const 
              {{64, 0, 16}, {all_groups, 128, groups}, {blocks, all_groups * 128, 1}}, CU_TENSOR_MAP_SWIZZLE_NONE),
       encode(&maps[2], CU_TENSOR_MAP_DATA_TYPE_UINT8, zeros,
              {{32, 0, 16}, {all_groups, 32, groups}, {blocks, all_groups * 32, 1}}, CU_TENSOR_MAP_SWIZZLE_NONE)};
-  for (const cudaError_t e : results)
-    if (e != cudaSuccess) return e;
-  return cudaSuccess;
+  return first_failure(results);
 }
 
 cudaError_t make_rows_map(const void* base, int64_t n, int64_t k, int rows, int chunks, CUtensorMap* map) {

@@ -6,9 +6,10 @@
 //                                  activated = silu(gate) up       | grid
 //                                  hidden += W activated           | grid
 //
-// Launched one by one, these kernels each fill and drain the memory's pipeline: with 8 launches a block of Llama-3-8B
-// half of the time. Here the weights stream on through a ring of 180 KB an SM, 24 MB of the GPU, 5 us of its bandwidth:
-// longer than a barrier of the grid (1 us) and what stands behind it.
+// Launched one by one, a block of Llama-3-8B is eight kernels, each of which fills and drains the memory's pipeline: 54
+// % of its bandwidth (docs/performance.md). Here the weights stream on through a ring of 184 KB an SM, 24.9 MB of an
+// H200, 5.3 us of its bandwidth: longer, it is expected, than a barrier of the grid and what stands behind it. Not run
+// on a GPU yet.
 //
 //   bytes a token      weights + 4 c d kv_heads layers; 3.6 GB of Llama-3-8B without lm_head, 0.77 ms at 4.7 TB/s
 //   warps 0 .. 7       make x, multiply, attend
@@ -153,8 +154,6 @@ auto with_groups(int group, Body&& body) {
 int token_step_smem(const TokenStepArgs& a, int stages) {
   return ring_place(a) + stages * with_groups(a.group, [](auto in_unit) { return StepStage<in_unit()>::kBytes; });
 }
-
-int token_step_splits(const AttentionShape& s, int sms) { return std::min(sms / s.kv_heads, kMostSplits); }
 
 cudaError_t launch_token_step(const TokenStepArgs& a, int sms, const LaunchTarget& on) {
   return with_groups(a.group, [&](auto in_unit) {

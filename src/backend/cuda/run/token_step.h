@@ -8,6 +8,7 @@
 
 #include "backend/cuda/run/attention.h"
 #include "backend/cuda/run/device_model.h"
+#include "backend/cuda/run/token_step_limits.h"
 
 namespace awq::backend::cuda {
 
@@ -76,8 +77,10 @@ class TokenStep {
 
 // Shared memory that the ring and everything before it take.
 int token_step_smem(const TokenStepArgs&, int stages);
-// Blocks of the attention that share a kv head, and the floats and counters that its scratch needs.
-int token_step_splits(const AttentionShape&, int sms);
+// Blocks that share a kv head of the attention.
+AWQ_HD constexpr int token_step_splits(const AttentionShape& s, int sms) {
+  return sms / s.kv_heads < kMostStepSplits ? sms / s.kv_heads : kMostStepSplits;
+}
 cudaError_t launch_token_step(const TokenStepArgs&, int sms, const LaunchTarget&);
 
 }  // namespace awq::backend::cuda

@@ -16,7 +16,8 @@ struct StepAttentionShape {
   static constexpr int kQPitch = kD + 8, kSumPitch = OneShape<kD, kMostStepHeads>::kSumPitch;
   static constexpr int kNewAt = 16 * kQPitch * 2, kSumsAt = kNewAt + 2 * kD * 2;
   static constexpr int kStatsAt = kSumsAt + kStepWarps * kMostStepHeads * kSumPitch * 4;
-  static constexpr int kBytes = kStatsAt + kMostSplits * kMostStepHeads * 8;
+  static constexpr int kBytes = kStatsAt + kStepWarps * kMostStepHeads * 8;
+  static_assert(kMostStepSplits * kMostStepHeads * 8 <= kStatsAt - kSumsAt);  // statistics of parts, over the sums
   static constexpr int kPartial = kMostStepHeads * (kD + 2);  // floats a part leaves: a head's sums, total and most
 };
 
@@ -53,7 +54,7 @@ class StepAttention {
         lane(threadIdx.x % 32),
         d(a.attention.head_dim),
         heads(a.attention.group()),
-        splits(min(gridDim.x / a.attention.kv_heads, kMostSplits)),
+        splits(token_step_splits(a.attention, gridDim.x)),
         kv(blockIdx.x % a.attention.kv_heads),
         split(blockIdx.x / a.attention.kv_heads),
         row(*a.row),
@@ -170,15 +171,16 @@ class StepAttention {
     }
     meet();
     if (!*last) return;
+    auto* const of_parts = reinterpret_cast<float2*>(sums());
     for (int i = threadIdx.x; i < part.used * heads; i += kStepThreads) {
       const float* const from = partials() + i / heads * Shape::kPartial + i % heads * (kD + 2) + kD;
-      stats()[i] = make_float2(__ldcg(from + 1), __ldcg(from));
+      of_parts[i] = make_float2(__ldcg(from + 1), __ldcg(from));
     }
     meet();
     for (int i = threadIdx.x; i < heads * d; i += kStepThreads) {
       const int r = i / d, at = i % d;
       const float3 sum = merged<4>(
-          part.used, [&](int p) { return stats()[p * heads + r]; },
+          part.used, [&](int p) { return of_parts[p * heads + r]; },
           [&](int p) { return __ldcg(partials() + p * Shape::kPartial + r * (kD + 2) + at); });
       out()[i] = __float2half_rn(sum.x / sum.y);
     }

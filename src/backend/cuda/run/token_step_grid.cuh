@@ -34,7 +34,7 @@ AWQ_HD constexpr int step_x_bytes(int k) { return step_units(k) * kPadK * 2; }
 // [groups][16].
 template <int kInUnit>
 struct StepStage {
-  static constexpr int kGroups = kStepUnits * kInUnit, kGroup = kPadK / kInUnit;
+  static constexpr int kGroups = kStepUnits * kInUnit;
   static constexpr int kScales = kTileRows * kStepK / 2, kZeros = kScales + kGroups * 32;
   static constexpr int kBytes = kZeros + kGroups * 16;
 };
