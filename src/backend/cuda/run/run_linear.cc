@@ -9,21 +9,11 @@
 #include "backend/cuda/launchers.h"
 #include "backend/cuda/run/dense.h"
 #include "backend/cuda/run/failure_as_error.h"
+#include "backend/cuda/run/upload.h"
 #include "backend/cuda/selection.h"
 #include "backend/cuda/weights_launch.h"
 
 namespace awq::backend::cuda {
-namespace {
-
-template <class T>
-void upload(DeviceBuffer& to, const std::vector<T>& from, cudaStream_t stream) {
-  if (from.empty()) return;
-  to.reserve(from.size() * sizeof(T));
-  check_cuda(cudaMemcpyAsync(to.as(), from.data(), from.size() * sizeof(T), cudaMemcpyHostToDevice, stream),
-             "copying weights to the device");
-}
-
-}  // namespace
 
 RunLinear::RunLinear(const HostLinear& host, std::string version, const Gpu& gpu, UploadSpace& space,
                      cudaStream_t stream)

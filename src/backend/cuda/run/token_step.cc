@@ -8,6 +8,7 @@
 #include "awq/error.h"
 #include "backend/cuda/kernels/tensor_maps.h"
 #include "backend/cuda/run/token_step_limits.h"
+#include "backend/cuda/run/upload.h"
 
 namespace awq::backend::cuda {
 namespace {
@@ -50,14 +51,6 @@ StepMaps maps_of(const PackedView& w) {
   check_cuda(make_tile_maps(w.layout, w.qweight, w.scales, w.zeros, kStepK / kTileK, kStepK / w.layout.group, maps),
              "describing weights to the driver");
   return {maps[0], maps[1], maps[2]};
-}
-
-template <class T>
-void upload(DeviceBuffer& to, const std::vector<T>& from, cudaStream_t stream) {
-  to.reserve(from.size() * sizeof(T));
-  check_cuda(cudaMemcpyAsync(to.as(), from.data(), to.bytes(), cudaMemcpyHostToDevice, stream),
-             "copying to the device");
-  check_cuda(cudaStreamSynchronize(stream), "copying to the device");  // `from` goes away
 }
 
 }  // namespace
@@ -108,6 +101,7 @@ TokenStep::TokenStep(const model::ModelConfig& c, const DeviceModel& model, cons
     to.sliding_window = slides ? static_cast<int>(c.sliding_window) : 0;
   }
   upload(blocks_, blocks, stream);
+  check_cuda(cudaStreamSynchronize(stream), "copying weights to the device");  // `blocks` goes away
   args_.blocks = blocks_.as<StepBlock>();
   const int splits = token_step_splits(args_.attention, sms_);
   partials_.reserve(static_cast<size_t>(args_.attention.kv_heads) * static_cast<size_t>(splits) * kMostStepHeads *
