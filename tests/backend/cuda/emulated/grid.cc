@@ -295,7 +295,7 @@ std::string run(const Launch& launch, const std::function<void()>& body) {
 const Launch& running() { return scheduler->launch(); }
 void happened() {
   scheduler->happened();
-  if (current != nullptr) current->polled = nullptr;
+  if (current != nullptr) current->polled.clear();
 }
 void wait(Wait w) {
   current->wait = w;
@@ -303,14 +303,20 @@ void wait(Wait w) {
 }
 void pause() { wait({Wait::kPause, "a pause"}); }
 
+// The loop goes round when it comes back to its first load. Of several it is not known which one it waits for.
 void poll(const char* what, const void* address, int size) {
+  auto& polled = current->polled;
+  const auto seen = std::find_if(polled.begin(), polled.end(), [&](const Polled& p) { return p.address == address; });
   const uint64_t value = value_at(address, size);
-  if (current->polled == address && current->polled_value == value)
-    wait({Wait::kChange, what, address, value, size});
-  else
+  if (seen == polled.end() || seen->value != value) {
+    if (seen == polled.end())
+      polled.push_back({address, value});
+    else
+      seen->value = value;
     scheduler->happened();
-  current->polled = address;
-  current->polled_value = value_at(address, size);
+  } else if (seen == polled.begin()) {
+    wait(polled.size() == 1 ? Wait{Wait::kChange, what, address, value, size} : Wait{Wait::kPause, what});
+  }
 }
 
 uint64_t atomic(const char* what, void* address, int size, const std::function<uint64_t(uint64_t)>& change) {

@@ -36,6 +36,12 @@ struct ThreadCopy {
   int bytes, zeros;
 };
 
+// What a load of a loop found.
+struct Polled {
+  const void* address;
+  uint64_t value;
+};
+
 struct Thread {
   Fiber fiber;
   std::byte* stack = nullptr;
@@ -48,8 +54,7 @@ struct Thread {
   std::vector<std::vector<ThreadCopy>> groups;  // the oldest first
   std::vector<std::function<void()>> products;  // of wgmma, likewise
   std::vector<std::vector<std::function<void()>>> product_groups;
-  const void* polled = nullptr;  // by the last load of a loop, and what it found
-  uint64_t polled_value = 0;
+  std::vector<Polled> polled;  // since it last did anything else
   uint64_t cluster_phase = 0;  // in which it arrived at its barrier
   bool at_cluster = false;     // and has not waited since
 };

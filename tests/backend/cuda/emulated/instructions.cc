@@ -50,7 +50,7 @@ void load(Call& c) {
   const size_t size = bytes_of_type(c.instruction.parts.back()), count = elements(c.instruction);
   const std::byte* const at = address_of(c, count, size * count);
   if (c.instruction.has("acquire") || c.instruction.has("relaxed") || c.instruction.has("volatile"))
-    poll(c.name(), at, static_cast<int>(size));
+    for (size_t i = 0; i < count; ++i) poll(c.name(), at + i * size, static_cast<int>(size));
   for (size_t i = 0; i < count; ++i) c.set(i, read(at + i * size, size));
 }
 
@@ -61,7 +61,7 @@ void store(Call& c) {
     const uint64_t v = c.u64(1 + i);
     std::memcpy(at + i * size, &v, size);
   }
-  if (c.instruction.has("release") || c.instruction.has("volatile")) happened();
+  if (c.instruction.has("release") || c.instruction.has("relaxed") || c.instruction.has("volatile")) happened();
 }
 
 uint64_t combined(const Call& c, const std::string& type, const std::string& op, uint64_t old, size_t first) {
