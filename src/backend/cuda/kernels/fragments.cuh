@@ -16,6 +16,10 @@ __device__ __forceinline__ uint32_t bits(__nv_bfloat162 h) { return *reinterpret
 __device__ __forceinline__ __half2 as_half2(uint32_t u) { return *reinterpret_cast<__half2*>(&u); }
 __device__ __forceinline__ __nv_bfloat162 as_bf162(uint32_t u) { return *reinterpret_cast<__nv_bfloat162*>(&u); }
 
+__device__ __forceinline__ uint32_t word(const uint4& v, int i) {
+  return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
+}
+
 // (w & mask) | magic in one instruction; nvcc does not always merge the two by itself.
 template <uint32_t kMask, uint32_t kMagic>
 __device__ __forceinline__ uint32_t nibbles(uint32_t w) {

@@ -125,20 +125,17 @@ __device__ __forceinline__ void prefetch_group(const HeadCache& cache, int first
   }
 }
 
-__device__ __forceinline__ uint32_t word(const uint4& v, int i) {
-  return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
-}
-
-// Adds up scores of 16 rows and 16 keys: tile j has keys 8j + 2t and + 1, rows g ([0], [1]) and g + 8 ([2], [3]). q: 16
-// rows in shared memory, `pitch` halves apart.
-template <int kD>
+// Adds up scores of 16 rows and 16 keys: tile j has keys 8j + 2t and + 1, rows g ([0], [1]) and g + 8 ([2], [3]). q:
+// kRows rows in shared memory, `pitch` halves apart; of 8, rows g + 8 are none.
+template <int kD, int kRows = 16>
 __device__ __forceinline__ void add_scores(const __half* q, int pitch, const KeyGroup<kD>& keys, int lane,
                                            float (&s)[2][4]) {
   const __half* upper = q + lane / 4 * pitch + lane % 4 * 8;
 #pragma unroll
   for (int c = 0; c < kD / 32; ++c) {
     const uint4 top = *reinterpret_cast<const uint4*>(upper + 32 * c);
-    const uint4 bottom = *reinterpret_cast<const uint4*>(upper + 8 * pitch + 32 * c);
+    uint4 bottom = make_uint4(0, 0, 0, 0);
+    if constexpr (kRows == 16) bottom = *reinterpret_cast<const uint4*>(upper + 8 * pitch + 32 * c);
 #pragma unroll
     for (int step = 0; step < 2; ++step) {
       const uint32_t a[4] = {word(top, 2 * step), word(bottom, 2 * step), word(top, 2 * step + 1),

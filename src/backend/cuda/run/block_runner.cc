@@ -28,7 +28,7 @@ void launched(cudaError_t status, const char* what) { check_cuda(status, what); 
 }  // namespace
 
 BlockRunner::BlockRunner(const model::ModelConfig& config, const DeviceModel& model, const PagePool& pages,
-                         const RopeOnDevice& rope, const Gpu& gpu, bool in_one, cudaStream_t stream)
+                         const RopeOnDevice& rope, const Gpu& gpu, InOneLaunch in_one, cudaStream_t stream)
     : config_(config),
       model_(model),
       pages_(pages),
@@ -58,7 +58,9 @@ BlockRunner::BlockRunner(const model::ModelConfig& config, const DeviceModel& mo
   tickets_.reserve(static_cast<size_t>(split_tickets(shape, kMostTogether)) * sizeof(int32_t));
   pick_tickets_.reserve(static_cast<size_t>(logit_rows_) * sizeof(int32_t));
   draw_rows_.reserve(kMostDrawn * sizeof(DrawRow));
-  if (in_one) token_step_.emplace(config, model, gpu, stream);
+  if (in_one == InOneLaunch::kAlways ||
+      (in_one == InOneLaunch::kWherePossible && !TokenStep::refusal(config, model, gpu)))
+    token_step_.emplace(config, model, gpu, stream);
   for (const DeviceBuffer* zeroed : {&tickets_, &pick_tickets_, &draw_rows_})
     check_cuda(cudaMemsetAsync(zeroed->as(), 0, zeroed->bytes(), stream), "clearing working memory");
   // Rows that fill up a batch attend to nothing and leave theirs as it is: it must be numbers.
@@ -140,15 +142,11 @@ void BlockRunner::activate(int64_t m) {
 
 void BlockRunner::run_blocks_in_one() {
   unadded_ = nullptr;
-  launched(token_step_->launch({.hidden = hidden_.as<float>(),
-                                .qkv = qkv_.as<__half>(),
-                                .attended = attended_.as<__half>(),
-                                .activated = activated_.as<__half>(),
-                                .row = rows_.as<StepRow>(),
-                                .pages = pages_.table(),
-                                .rope = rope_.data()},
-                               on_),
-           "launching all blocks");
+  launched(
+      token_step_->launch(
+          {.hidden = hidden_.as<float>(), .row = rows_.as<StepRow>(), .pages = pages_.table(), .rope = rope_.data()},
+          on_),
+      "launching all blocks");
 }
 
 void BlockRunner::run_blocks(int64_t m, const SegmentList& list) {

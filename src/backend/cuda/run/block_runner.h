@@ -33,11 +33,14 @@ struct Stage {
   std::function<uint64_t(int64_t layer)> bytes;  // of weights
 };
 
+// Whether a token of one context takes one launch for all blocks: never, where the kernel takes model and GPU, or
+// always.
+enum class InOneLaunch { kNever, kWherePossible, kAlways };
+
 class BlockRunner {
  public:
-  // `in_one`: a token of one context may take one launch for all blocks.
   BlockRunner(const model::ModelConfig&, const DeviceModel&, const PagePool&, const RopeOnDevice&, const Gpu&,
-              bool in_one, cudaStream_t);
+              InOneLaunch, cudaStream_t);
 
   int64_t most_rows() const { return most_rows_; }    // in flight
   int64_t logit_rows() const { return logit_rows_; }  // whose logits there is room for, at least kMostTogether

@@ -43,6 +43,11 @@ model::ModelConfig runnable(const model::ModelConfig& c) {
 // Of all versions the one that is no linear's: what is left to them is chosen for each.
 constexpr std::string_view kOneLaunch = "one_launch";
 
+InOneLaunch in_one_launch(const std::string& version) {
+  if (version == kOneLaunch) return InOneLaunch::kAlways;
+  return version == "auto" ? InOneLaunch::kWherePossible : InOneLaunch::kNever;
+}
+
 ExecutorRequest for_linears(ExecutorRequest request) {
   if (request.options.version == kOneLaunch) request.options.version = "auto";
   return request;
@@ -67,7 +72,7 @@ CudaExecutor::CudaExecutor(const ExecutorRequest& request, const WeightSource& s
                          .head_dim = static_cast<int>(config_.head_dim)},
                         config_.layers)),
       rope_(request.rope_frequencies, capacity_),
-      runner_(config_, model_, pages_, rope_, gpu_, request.options.version == kOneLaunch, stream_.get()),
+      runner_(config_, model_, pages_, rope_, gpu_, in_one_launch(request.options.version), stream_.get()),
       step_rows_(kMostTogether),
       chunk_rows_(runner_.most_rows()),
       ids_(runner_.logit_rows()),

@@ -33,10 +33,15 @@ std::vector<BlockViews> packed_views(const DeviceModel& model) {
   return all;
 }
 
-bool takes(const model::ModelConfig& c, int group, int sms) {
+// With more blocks than this some would have nothing of gate and up (token_step_exchange.cuh).
+int blocks_of_grid(const model::ModelConfig& c, int sms) {
+  return static_cast<int>(std::min<int64_t>(sms, c.intermediate / kTileRows));
+}
+
+bool takes(const model::ModelConfig& c, int group, int grid) {
   const int64_t heads = c.heads / c.kv_heads;
   return (group == 32 || group == 64 || group == 128) && heads <= kMostStepHeads && c.head_dim <= kMostStepHeadDim &&
-         c.kv_heads <= sms && c.hidden <= kMostStepHidden && c.intermediate % kTileRows == 0;
+         c.kv_heads <= grid && c.hidden <= kMostStepHidden && c.intermediate % kTileRows == 0;
 }
 
 int tiles(int64_t n) { return static_cast<int>((n + kTileRows - 1) / kTileRows); }
@@ -53,37 +58,75 @@ StepMaps maps_of(const PackedView& w) {
   return {maps[0], maps[1], maps[2]};
 }
 
+// What the kernel is told of a model and a GPU, but for where things are.
+TokenStepArgs without_addresses(const model::ModelConfig& c, const BlockViews& views, const Gpu& gpu) {
+  TokenStepArgs a;
+  a.layers = static_cast<int>(c.layers);
+  a.group = views[0].layout.group;
+  a.grid = blocks_of_grid(c, gpu.sms);
+  a.attention = {.heads = static_cast<int>(c.heads),
+                 .kv_heads = static_cast<int>(c.kv_heads),
+                 .head_dim = static_cast<int>(c.head_dim)};
+  a.norm_eps = static_cast<float>(c.norm_eps);
+  for (int i = 0; i < kStepLinears; ++i) a.shapes[i] = shape_of(views[static_cast<size_t>(i)].layout, i);
+  return a;
+}
+
+// Of the ring; too few if the input alone fills shared memory.
+int ring_stages(const TokenStepArgs& a, const Gpu& gpu) {
+  int stages = kMostStepStages;
+  while (stages > 0 && token_step_smem(a, stages) > gpu.smem_per_block) --stages;
+  return stages;
+}
+
 }  // namespace
 
-TokenStep::TokenStep(const model::ModelConfig& c, const DeviceModel& model, const Gpu& gpu, cudaStream_t stream)
-    : sms_(gpu.sms) {
-  const std::vector<BlockViews> views = packed_views(model);
+StepExchange step_exchange(const TokenStepArgs& a) {
+  const AttentionShape& s = a.attention;
+  StepExchange at;
+  const auto next = [&at](int64_t numbers, size_t size) {
+    const int from = at.bytes;
+    at.bytes += static_cast<int>((static_cast<size_t>(numbers) * size + 127) / 128 * 128);
+    return from;
+  };
+  at.qkv = next(a.shapes[kStepQkv].n, sizeof(__half));
+  at.partials = next(int64_t{s.heads} * token_step_splits(s, a.grid) * (s.head_dim + 2), sizeof(float));
+  at.attended = next(a.shapes[kStepO].k, sizeof(__half));
+  at.middle = next(a.shapes[kStepO].n, sizeof(float));
+  at.activated = next(a.shapes[kStepDown].k, sizeof(__half));
+  at.hidden = next(a.shapes[kStepDown].n, sizeof(float));
+  return at;
+}
+
+std::optional<Error> TokenStep::refusal(const model::ModelConfig& c, const DeviceModel& model, const Gpu& gpu) {
   if (gpu.capability != 90)
-    throw Error(ErrorKind::kDevice,
-                fmt::format("Kernel version not supported on this hardware: one_launch needs compute capability 9.0, "
-                            "this device has {}.{}; use auto",
-                            gpu.capability / 10, gpu.capability % 10));
-  if (views.empty() || !takes(c, views[0][0].layout.group, sms_))
-    throw Error(ErrorKind::kBadInput,
-                fmt::format("one_launch takes linears in one group size of 32, 64 or 128, without fp16 channels, at "
-                            "most {} query heads a kv head, no more kv heads than multiprocessors ({}), heads of up to "
-                            "{} numbers and a hidden size of up to {}; this model has something else: use --version "
-                            "auto",
-                            kMostStepHeads, sms_, kMostStepHeadDim, kMostStepHidden));
-  args_.layers = static_cast<int>(c.layers);
-  args_.group = views[0][0].layout.group;
-  args_.attention = {.heads = static_cast<int>(c.heads),
-                     .kv_heads = static_cast<int>(c.kv_heads),
-                     .head_dim = static_cast<int>(c.head_dim)};
-  args_.norm_eps = static_cast<float>(c.norm_eps);
-  for (int i = 0; i < kStepLinears; ++i) args_.shapes[i] = shape_of(views[0][static_cast<size_t>(i)].layout, i);
-  int stages = kMostStepStages;
-  while (token_step_smem(args_, stages) > gpu.smem_per_block) --stages;
-  if (stages < kLeastStepStages)
-    throw Error(ErrorKind::kBadInput,
-                fmt::format("one_launch keeps an input of {} numbers in shared memory, and {} bytes of it are left for "
-                            "weights: use --version auto",
-                            std::max(c.hidden, c.intermediate), gpu.smem_per_block - token_step_smem(args_, 0)));
+    return Error(ErrorKind::kDevice,
+                 fmt::format("Kernel version not supported on this hardware: one_launch needs compute capability 9.0, "
+                             "this device has {}.{}; use auto",
+                             gpu.capability / 10, gpu.capability % 10));
+  const std::vector<BlockViews> views = packed_views(model);
+  const int grid = blocks_of_grid(c, gpu.sms);
+  if (views.empty() || !takes(c, views[0][0].layout.group, grid))
+    return Error(ErrorKind::kBadInput,
+                 fmt::format("one_launch takes linears in one group size of 32, 64 or 128, without fp16 channels, at "
+                             "most {} query heads a kv head, at most {} kv heads, heads of up to {} numbers and a "
+                             "hidden size of up to {}; this model has something else: use --version auto",
+                             kMostStepHeads, grid, kMostStepHeadDim, kMostStepHidden));
+  const TokenStepArgs args = without_addresses(c, views[0], gpu);
+  if (ring_stages(args, gpu) < kLeastStepStages)
+    return Error(
+        ErrorKind::kBadInput,
+        fmt::format("one_launch keeps an input of {} numbers in shared memory, and {} bytes of it are left for "
+                    "weights: use --version auto",
+                    std::max(c.hidden, c.intermediate), gpu.smem_per_block - token_step_smem(args, 0)));
+  return std::nullopt;
+}
+
+TokenStep::TokenStep(const model::ModelConfig& c, const DeviceModel& model, const Gpu& gpu, cudaStream_t stream) {
+  if (const std::optional<Error> refused = refusal(c, model, gpu)) throw *refused;
+  const std::vector<BlockViews> views = packed_views(model);
+  args_ = without_addresses(c, views[0], gpu);
+  args_.stages = ring_stages(args_, gpu);
 
   std::vector<StepBlock> blocks(model.blocks.size());
   for (size_t layer = 0; layer < blocks.size(); ++layer) {
@@ -91,42 +134,36 @@ TokenStep::TokenStep(const model::ModelConfig& c, const DeviceModel& model, cons
     StepBlock& to = blocks[layer];
     for (int i = 0; i < kStepLinears; ++i) {
       to.maps[i] = maps_of(views[layer][static_cast<size_t>(i)]);
-      to.bias[i] = views[layer][static_cast<size_t>(i)].bias;
+      to.beside.bias[i] = views[layer][static_cast<size_t>(i)].bias;
     }
-    to.norm[kStepQkv] = from.input_norm.as<float>();
-    to.norm[kStepGateUp] = from.post_attention_norm.as<float>();
-    to.q_norm = from.q_norm.as<float>();
-    to.k_norm = from.k_norm.as<float>();
+    to.beside.input_norm = from.input_norm.as<float>();
+    to.beside.post_attention_norm = from.post_attention_norm.as<float>();
     const bool slides = layer < c.layer_slides.size() && c.layer_slides[layer];
-    to.sliding_window = slides ? static_cast<int>(c.sliding_window) : 0;
+    to.beside.heads = {.q_norm = from.q_norm.as<float>(),
+                       .k_norm = from.k_norm.as<float>(),
+                       .sliding_window = slides ? static_cast<int>(c.sliding_window) : 0};
   }
   upload(blocks_, blocks, stream);
   check_cuda(cudaStreamSynchronize(stream), "copying weights to the device");  // `blocks` goes away
   args_.blocks = blocks_.as<StepBlock>();
-  const int splits = token_step_splits(args_.attention, sms_);
-  partials_.reserve(static_cast<size_t>(args_.attention.kv_heads) * static_cast<size_t>(splits) * kMostStepHeads *
-                    (kMostStepHeadDim + 2) * sizeof(float));
-  counters_.reserve(sizeof(int32_t) * (static_cast<size_t>(args_.attention.kv_heads) + 1));
-  check_cuda(cudaMemsetAsync(counters_.as(), 0, counters_.bytes(), stream), "clearing working memory");
-  args_.arrived = counters_.as<uint32_t>();
-  args_.scratch = {partials_.as<float>(), counters_.as<int32_t>(sizeof(int32_t))};
-  args_.stages = stages;
+  args_.exchange_at = step_exchange(args_);
+  exchange_.reserve(2 * static_cast<size_t>(args_.exchange_at.bytes));
+  turn_.reserve(sizeof(uint32_t));
+  check_cuda(cudaMemsetAsync(exchange_.as(), 0xff, exchange_.bytes(), stream), "preparing working memory");
+  check_cuda(cudaMemsetAsync(turn_.as(), 0, turn_.bytes(), stream), "preparing working memory");
+  args_.exchange = exchange_.as<unsigned char>();
+  args_.turn = turn_.as<uint32_t>();
 }
 
-uint64_t TokenStep::bytes() const { return blocks_.bytes() + partials_.bytes() + counters_.bytes(); }
+uint64_t TokenStep::bytes() const { return blocks_.bytes() + exchange_.bytes() + turn_.bytes(); }
 
 cudaError_t TokenStep::launch(const Memory& memory, const LaunchTarget& on) const {
   TokenStepArgs a = args_;
   a.hidden = memory.hidden;
-  a.qkv = memory.qkv;
-  a.attended = memory.attended;
-  a.activated = memory.activated;
-  a.x[kStepO] = memory.attended;
-  a.x[kStepDown] = memory.activated;
   a.row = memory.row;
   a.pages = memory.pages;
   a.rope = memory.rope;
-  return launch_token_step(a, sms_, on);
+  return launch_token_step(a, on);
 }
 
 }  // namespace awq::backend::cuda

@@ -4,8 +4,10 @@
 #include <cuda.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include "awq/error.h"
 #include "backend/cuda/run/attention.h"
 #include "backend/cuda/run/device_model.h"
 #include "backend/cuda/run/token_step_limits.h"
@@ -20,13 +22,22 @@ struct StepMaps {
   CUtensorMap qweight, scales, zeros;
 };
 
+struct StepHeads {
+  const float *q_norm, *k_norm;  // (head_dim) or null
+  int sliding_window;            // tokens; 0 = none
+};
+
+// What a block needs beside its weights.
+struct alignas(16) StepBeside {
+  StepHeads heads;
+  const float *input_norm, *post_attention_norm;  // (hidden)
+  const __half* bias[kStepLinears];               // (n) or null
+};
+
 // What the kernel knows of a block, in device memory.
 struct alignas(128) StepBlock {
   StepMaps maps[kStepLinears];
-  const __half* bias[kStepLinears];  // (n) or null
-  const float* norm[kStepLinears];   // (k): x is the residual stream, normed; null: x is f16 as it stands
-  const float *q_norm, *k_norm;      // (head_dim) or null
-  int sliding_window;                // tokens; 0 = none
+  StepBeside beside;
 };
 
 // What the linears of all blocks have in common.
@@ -36,33 +47,39 @@ struct StepShape {
   int parts = 1;  // tiles of an item, `n / parts` rows apart
 };
 
+// Where the numbers that blocks of the grid hand to each other begin, in bytes of a copy (token_step_exchange.cuh).
+struct StepExchange {
+  int qkv = 0, partials = 0, attended = 0, middle = 0, activated = 0, hidden = 0;
+  int bytes = 0;  // of a copy
+};
+
 struct TokenStepArgs {
   const StepBlock* blocks = nullptr;
   int layers = 0, group = 0;  // quantization group: 32, 64 or 128
+  int grid = 0;               // blocks: at most the SMs, and items of gate and up
   StepShape shapes[kStepLinears];
   AttentionShape attention;
-  const __half* x[kStepLinears] = {};  // where norm is null: attended, activated
-  float* hidden = nullptr;             // the residual stream, read and written
-  __half *qkv = nullptr, *attended = nullptr, *activated = nullptr;
+  float* hidden = nullptr;  // the residual stream, read and written
   const StepRow* row = nullptr;
   PageTable pages;
   const float2* rope = nullptr;
   float norm_eps = 0;
-  SplitScratch scratch;
-  uint32_t* arrived = nullptr;  // of the grid's barriers: 0 before the first launch and after each
-  int stages = 0;               // ring length
+  unsigned char* exchange = nullptr;  // two copies: all bits set before the first launch
+  StepExchange exchange_at;
+  uint32_t* turn = nullptr;  // blocks of the model that went by in all launches
+  int stages = 0;            // ring length
 };
 
-// Makes the launches. Throws Error for a model or GPU that the kernel does not take, with what it does.
+// Makes the launches. Throws Error for a model or GPU that the kernel does not take: what refusal() says.
 class TokenStep {
  public:
+  static std::optional<Error> refusal(const model::ModelConfig&, const DeviceModel&, const Gpu&);
   TokenStep(const model::ModelConfig&, const DeviceModel&, const Gpu&, cudaStream_t);
   uint64_t bytes() const;
 
   // The working memory of a step: what the launch reads and writes besides weights.
   struct Memory {
     float* hidden;
-    __half *qkv, *attended, *activated;
     const StepRow* row;
     PageTable pages;
     const float2* rope;
@@ -71,16 +88,17 @@ class TokenStep {
 
  private:
   TokenStepArgs args_;
-  int sms_ = 0;
-  DeviceBuffer blocks_, partials_, counters_;
+  DeviceBuffer blocks_, exchange_, turn_;
 };
 
 // Shared memory that the ring and everything before it take.
 int token_step_smem(const TokenStepArgs&, int stages);
 // Blocks that share a kv head of the attention.
-AWQ_HD constexpr int token_step_splits(const AttentionShape& s, int sms) {
-  return sms / s.kv_heads < kMostStepSplits ? sms / s.kv_heads : kMostStepSplits;
+AWQ_HD constexpr int token_step_splits(const AttentionShape& s, int grid) {
+  return grid / s.kv_heads < kMostStepSplits ? grid / s.kv_heads : kMostStepSplits;
 }
-cudaError_t launch_token_step(const TokenStepArgs&, int sms, const LaunchTarget&);
+// The layout of a copy of the exchange, for these shapes, heads and grid.
+StepExchange step_exchange(const TokenStepArgs&);
+cudaError_t launch_token_step(const TokenStepArgs&, const LaunchTarget&);
 
 }  // namespace awq::backend::cuda

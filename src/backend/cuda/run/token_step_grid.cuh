@@ -1,34 +1,34 @@
-// How the roles of the token step meet: places in shared memory, barriers of the grid, turns of the ring.
+// How the roles of the token step meet within a block: places in shared memory, and which tiles are theirs.
 #pragma once
 #include "backend/cuda/kernels/fragments.cuh"
 #include "backend/cuda/kernels/pipeline_sm90a.cuh"
-#include "backend/cuda/kernels/step_sync.cuh"
 #include "backend/cuda/run/token_step.h"
 #include "backend/cuda/run/token_step_limits.h"
 
 namespace awq::backend::cuda {
 
-// Warps 0 .. 7 multiply and attend, warp 8 finishes tiles, warp 9 copies. Registers move by warpgroups: attention takes
-// more than the 168 that all could have alike.
+// Warps 0 .. 7 multiply and attend, warp 8 finishes tiles, warp 9 copies, warp 10 fetches. Registers move by
+// warpgroups: attention takes more than the 168 that all could have alike.
 inline constexpr int kStepBlockThreads = kStepThreads + 128;
 inline constexpr int kStepRegisters = 224, kStepOtherRegisters = 56;
 inline constexpr int kStepSums = 2;  // tiles whose sums wait for being finished
 
 // Shared memory, in bytes from its start; the ring comes last.
 struct StepSmem {
-  static constexpr int kFull = 0, kEmpty = 256;                   // barriers of the ring, at most 32 of each
-  static constexpr int kTileFull = 512, kTileFree = 528;          // barriers of kStepSums each
-  static constexpr int kLast = 544;                               // int: this block merges the parts of a context
-  static constexpr int kOfWarp = 576;                             // float [kStepWarps]
-  static constexpr int kSums = 640;                               // float [kStepSums][kStepWarps][16]
-  static constexpr int kX = kSums + kStepSums * kStepWarps * 64;  // x, then its sums; or what attention needs
+  static constexpr int kFull = 0, kEmpty = 256;                        // barriers of the ring, at most 32 of each
+  static constexpr int kTileFull = 512, kTileFree = 528;               // barriers of kStepSums each
+  static constexpr int kXOfO = 544;                                    // barrier: the input of O is here
+  static constexpr int kNextWanted = 552, kNextHere = 560;             // barriers: StepBeside of the next block
+  static constexpr int kOfWarp = 576;                                  // float [kStepWarps]
+  static constexpr int kSums = 640;                                    // float [kStepSums][kStepWarps][16]
+  static constexpr int kBeside = kSums + kStepSums * kStepWarps * 64;  // StepBeside [2], of this block and the next
+  static constexpr int kAttention = kBeside + 2 * sizeof(StepBeside);  // StepAttentionState
+  static constexpr int kX = (kAttention + 3712 + 127) / 128 * 128;     // half [k]: x; or the sums of attention
   static_assert(kX % 128 == 0);
 };
 
-// x in shared memory, as the products read it: [k / 64][lane % 4][8] pairs, pair 2j + h of lane t holds k = 16j + 8h +
-// 2t and the next. Then the sums of x over groups.
-AWQ_HD constexpr int step_units(int k) { return (k + kPadK - 1) / kPadK; }
-AWQ_HD constexpr int step_x_bytes(int k) { return step_units(k) * kPadK * 2; }
+AWQ_HD constexpr int step_stages(int k) { return (k + kStepK - 1) / kStepK; }
+AWQ_HD constexpr int step_x_bytes(int k) { return step_stages(k) * kStepK * 2; }  // zeros from k on
 
 // A stage of weights whose units of 128 k have kInUnit groups: weights [16][512], scales [groups][32], zero points
 // [groups][16].
@@ -39,25 +39,22 @@ struct StepStage {
   static constexpr int kBytes = kZeros + kGroups * 16;
 };
 
-// The barriers of the grid: five a block of the model, numbered from 1; barrier i is passed when i * gridDim.x arrivals
-// were counted. Nobody arrives at one who has not seen the one before, or what depends on it.
-inline constexpr int kGridBarriers = 5;
-inline constexpr int kAfterQkv = 1;
-__device__ constexpr int barrier_before(int linear) { return linear == kStepQkv ? 0 : linear + 1; }  // within a block
+// Of the threads that multiply and attend.
+__device__ __forceinline__ void meet() { asm volatile("bar.sync 1, %0;" ::"n"(kStepThreads) : "memory"); }
 
-__device__ __forceinline__ void wait_for_grid(const TokenStepArgs& a, int layer, int barrier) {  // one thread
-  const uint32_t wanted = static_cast<uint32_t>(kGridBarriers * layer + barrier) * gridDim.x;
-  while (load_acquire(a.arrived) < wanted) {
+// The tiles of 16 rows of a linear that are this block's: of items blockIdx.x, + gridDim.x, ..., `parts` each.
+struct BlockTiles {
+  const StepShape& shape;
+  int count;
+
+  __device__ __forceinline__ explicit BlockTiles(const StepShape& s)
+      : shape(s),
+        count(max(0, (s.items - static_cast<int>(blockIdx.x) + static_cast<int>(gridDim.x) - 1)) /
+              static_cast<int>(gridDim.x) * s.parts) {}
+  __device__ __forceinline__ int part(int i) const { return shape.parts == 2 ? i % 2 : 0; }
+  __device__ __forceinline__ int operator[](int i) const {
+    return blockIdx.x + i / shape.parts * gridDim.x + part(i) * shape.items;
   }
-}
-
-// Items i = blockIdx.x, + gridDim.x, ... of a linear, each of `parts` tiles of 16 rows.
-template <class Body>
-__device__ __forceinline__ void for_each_tile(const StepShape& shape, Body&& body) {
-  for (int item = blockIdx.x; item < shape.items; item += gridDim.x)
-    for (int part = 0; part < shape.parts; ++part) body(item + part * shape.items, part);
-}
-
-__device__ __forceinline__ int step_stages(const StepShape& shape) { return (shape.k + kStepK - 1) / kStepK; }
+};
 
 }  // namespace awq::backend::cuda

@@ -1,17 +1,22 @@
 // The weights of a token step on their way: one lane copies them into the ring, eight warps multiply, one warp
 // finishes.
 //
-//   y = sum over groups of  s 2^24 (sum q 2^-24 x)  -  s z (sum x)        one token
+//   y = sum over groups of  s 2^24 sum (q - z) 2^-24 x        one token
 //
 // A tile is 16 rows and all of k, which the blocks of the grid take in turn: 256 tiles for n = 4096, 1.94 a block of
 // 132, so 3 % of the time is lost where they do not come out even, and no block needs another's sums. The eight columns
 // of the product (fragments.cuh: mma) all hold the one token, so no lane has to mask anything.
 //
-// Bytes of a stage 8,192 + scales and zero points; an SM gets 20 a cycle (4.7 TB/s, 132 SMs, 1.75 GHz), so a stage may
-// take 420 cycles. A warp has 256 k of every other stage: 32 masks of two cycles and 16 products of 6.3, on each of
-// four schedulers for two warps.
+// Bytes of a stage 16,384 + scales and zero points; an SM gets 17 a cycle (4.6 TB/s, 132 SMs, 1.98 GHz), so a stage may
+// take 1,000 cycles. A warp has 512 k of every other stage, of which a scheduler has one at a time: 160 instructions of
+// two cycles that mask, 128 that subtract and 32 products of 6.3 beside them; 800 cycles, measured. Zero points settled
+// by sums of x (s z sum x) save the 128, and take as long where x is made.
+//
+// Every function here is in the kernel once, and loops stay loops: what a block of the model runs through has to stay
+// in the instruction cache. Of 165 KB, with a copy for each linear, one of 16 KB of x took 3,000 cycles instead of 600.
 #pragma once
 #include "backend/cuda/run/block_sum.cuh"
+#include "backend/cuda/run/token_step_exchange.cuh"
 #include "backend/cuda/run/token_step_grid.cuh"
 
 namespace awq::backend::cuda {
@@ -21,214 +26,238 @@ namespace awq::backend::cuda {
 __device__ __forceinline__ void prefetch_maps(const StepMaps& maps) {
   prefetch_map(&maps.qweight), prefetch_map(&maps.scales), prefetch_map(&maps.zeros);
 }
+__device__ __forceinline__ void prefetch_norms(const StepBlock& block, int hidden) {
+  prefetch_to_l2(block.beside.input_norm, hidden * 4);
+  prefetch_to_l2(block.beside.post_attention_norm, hidden * 4);
+}
 
-// Runs in one lane, and never waits for a result: only for room.
+// Runs in one lane, and never waits for a result: only for room. Norms too are in L2 before they are needed.
 template <int kInUnit>
 __device__ __forceinline__ void copy_weights(const TokenStepArgs& a, uint32_t smem, uint32_t ring) {
   using Stage = StepStage<kInUnit>;
   RingPosition at{0, 1};  // an untouched barrier counts as passed
-  for (int layer = 0; layer < a.layers; ++layer)
+  for (int layer = 0; layer < a.layers; ++layer) {
+    if (layer + 1 < a.layers && layer % gridDim.x == blockIdx.x)
+      prefetch_norms(a.blocks[layer + 1], a.shapes[kStepQkv].k);
+#pragma unroll 1
     for (int linear = 0; linear < kStepLinears; ++linear) {
       const StepMaps& maps = a.blocks[layer].maps[linear];
       if (linear + 1 < kStepLinears)
         prefetch_maps(a.blocks[layer].maps[linear + 1]);
       else if (layer + 1 < a.layers)
         prefetch_maps(a.blocks[layer + 1].maps[0]);
-      const int stages = step_stages(a.shapes[linear]);
-      for_each_tile(a.shapes[linear], [&](int tile, int) {
-        const int row_block = tile / 4, quarter = tile % 4;
+      const int stages = step_stages(a.shapes[linear].k);
+      const BlockTiles tiles(a.shapes[linear]);
+#pragma unroll 1
+      for (int i = 0; i < tiles.count; ++i) {
+        const int tile = tiles[i], row_block = tile / 4, quarter = tile % 4;
+#pragma unroll 1
         for (int s = 0; s < stages; ++s) {
           const uint32_t full = smem + StepSmem::kFull + 8 * at.slot, to = ring + at.slot * Stage::kBytes;
+          const auto copy = [&](uint32_t where, const CUtensorMap* map, int column, int group) {
+            tensor_copy(where, map, column, group, row_block, full, kEvictFirst);
+          };
           barrier_wait(smem + StepSmem::kEmpty + 8 * at.slot, at.parity);
           barrier_expect(full, Stage::kBytes);
-          tensor_copy(to, &maps.qweight, quarter * 64, s * (kStepK / kTileK), row_block, full, kEvictFirst);
-          tensor_copy(to + Stage::kScales, &maps.scales, quarter * 16, s * Stage::kGroups, row_block, full,
-                      kEvictFirst);
-          tensor_copy(to + Stage::kZeros, &maps.zeros, quarter / 2 * 16, s * Stage::kGroups, row_block, full,
-                      kEvictFirst);
+          copy(to, &maps.qweight, quarter * 64, s * (kStepK / kTileK));
+          copy(to + Stage::kScales, &maps.scales, quarter * 16, s * Stage::kGroups);
+          copy(to + Stage::kZeros, &maps.zeros, quarter / 2 * 16, s * Stage::kGroups);
           at.advance(a.stages);
         }
-      });
+      }
     }
+  }
 }
 
 // ---- x ----
 
-// Eight numbers of x, k = 8 octet and following, to their places; their sums over groups too. Lanes have consecutive
-// octets, and every lane of the warp takes part.
-template <int kInUnit>
-struct StepX {
-  static constexpr int kOctets = kPadK / kInUnit / 8;  // a group
-  uint32_t* pairs;
-  float* sums;
-  int octets;
+// In shared memory, in the order of k, zeros from there to the end of a stage.
+__device__ __forceinline__ uint4* place_of_x(unsigned char* smem) {
+  return reinterpret_cast<uint4*>(smem + StepSmem::kX);
+}
 
-  __device__ StepX(unsigned char* smem, int k)
-      : pairs(reinterpret_cast<uint32_t*>(smem + StepSmem::kX)),
-        sums(reinterpret_cast<float*>(smem + StepSmem::kX + step_x_bytes(k))),
-        octets(step_units(k) * kPadK / 8) {}
-
-  __device__ __forceinline__ void put(int octet, const uint4& v) const {
-    const uint32_t words[4] = {v.x, v.y, v.z, v.w};
-    float sum = 0.f;
-#pragma unroll
-    for (int t = 0; t < 4; ++t) {
-      if (octet < octets) pairs[octet / 8 * 32 + t * 8 + octet % 8] = words[t];
-      const float2 both = __half22float2(as_half2(words[t]));
-      sum += both.x + both.y;
-    }
-#pragma unroll
-    for (int step = 1; step < kOctets; step *= 2) sum += __shfl_xor_sync(~0u, sum, step);
-    if (octet % kOctets == 0 && octet < octets) sums[octet / kOctets] = sum;
-  }
-};
-
-// x is f16 as it stands.
-template <class X>
-__device__ __forceinline__ void copy_x(const X& x, const __half* from, int k) {
-  constexpr int kAtOnce = 4;
-  for (int first = threadIdx.x; first - static_cast<int>(threadIdx.x) < x.octets; first += kAtOnce * kStepThreads) {
+// x is f16 as it stands, from the exchange.
+__device__ __forceinline__ void take_x(unsigned char* smem, const __half* from, int k) {
+  constexpr int kAtOnce = 8;
+  const int octets = k / 8, padded = step_x_bytes(k) / 16;
+  const auto* const all = reinterpret_cast<const uint4*>(from);
+  wait_for(all + max(octets - 1 - static_cast<int>(threadIdx.x / 32), 0));  // what is made last
+#pragma unroll 1
+  for (int first = 0; first < padded; first += kAtOnce * kStepThreads) {
+    const int mine = first + threadIdx.x;
     uint4 v[kAtOnce];
+    receive(v, all + mine, kStepThreads, octets - mine);
+    if (first == 0) meet();  // nobody reads the x of before any more
 #pragma unroll
-    for (int i = 0; i < kAtOnce; ++i) {
-      const int octet = first + i * kStepThreads;
-      v[i] = 8 * octet < k ? __ldcg(reinterpret_cast<const uint4*>(from) + octet) : make_uint4(0, 0, 0, 0);
-    }
-#pragma unroll
-    for (int i = 0; i < kAtOnce; ++i) x.put(first + i * kStepThreads, v[i]);
+    for (int i = 0; i < kAtOnce; ++i)
+      if (first + i * kStepThreads < padded) place_of_x(smem)[mine + i * kStepThreads] = v[i];
   }
 }
 
-// x = hidden / sqrt(mean(hidden^2) + eps) * weight. Every block does all of it: 16 KB of L2 cost less than a barrier.
-template <class X>
-__device__ __forceinline__ void norm_x(const X& x, const float* hidden, const float* weight, int k, float eps,
-                                       float* of_warp) {
-  float4 v[kNormOctets][2], w[kNormOctets][2];
+// x = hidden / sqrt(mean(hidden^2) + eps) * weight; hidden is in the exchange or, in front of the first block, in
+// memory. Every block of the grid does all of it: 16 KB of L2 cost less than another exchange. A thread has the four
+// numbers from 4 (thread + i kStepThreads).
+template <int kQuads>
+__device__ __forceinline__ void norm_x(unsigned char* smem, const float* hidden, bool in_exchange, const float* weight,
+                                       int k, float eps) {
+  const int quads = k / 4 - threadIdx.x;
+  const auto number = [](const uint4& four, int e) { return __uint_as_float(word(four, e)); };
+  uint4 v[kQuads], w[kQuads];
+#pragma unroll
+  for (int i = 0; i < kQuads; ++i) {
+    w[i] = make_uint4(0, 0, 0, 0);
+    if (i * kStepThreads < quads) w[i] = __ldg(reinterpret_cast<const uint4*>(weight) + threadIdx.x + i * kStepThreads);
+  }
+  const auto* const all = reinterpret_cast<const uint4*>(hidden);
+  if (in_exchange) wait_for(all + max(k / 4 - 1 - static_cast<int>(threadIdx.x / 32), 0));  // what is made last
+  receive(v, all + threadIdx.x, kStepThreads, quads, in_exchange);
   float squares = 0.f;
 #pragma unroll
-  for (int i = 0; i < kNormOctets; ++i)
+  for (int i = 0; i < kQuads; ++i)
 #pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const int at = 2 * (threadIdx.x + i * kStepThreads) + h;
-      const bool there = 4 * at < k;
-      v[i][h] = there ? __ldcg(reinterpret_cast<const float4*>(hidden) + at) : make_float4(0.f, 0.f, 0.f, 0.f);
-      w[i][h] = there ? __ldg(reinterpret_cast<const float4*>(weight) + at) : make_float4(0.f, 0.f, 0.f, 0.f);
-    }
-#pragma unroll
-  for (int i = 0; i < kNormOctets; ++i)
-#pragma unroll
-    for (int h = 0; h < 2; ++h)
-      squares += v[i][h].x * v[i][h].x + v[i][h].y * v[i][h].y + v[i][h].z * v[i][h].z + v[i][h].w * v[i][h].w;
+    for (int e = 0; e < 4; ++e) squares += number(v[i], e) * number(v[i], e);
   squares = warp_sum(squares);
+  auto* const of_warp = reinterpret_cast<float*>(smem + StepSmem::kOfWarp);
   if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = squares;
-  named_barrier_sync(1, kStepThreads);
+  meet();  // and nobody reads the x of before any more
   squares = 0.f;
 #pragma unroll
   for (int i = 0; i < kStepWarps; ++i) squares += of_warp[i];
-  const float scale = 1.f / sqrtf(squares / static_cast<float>(k) + eps);
+  const float scale = rsqrtf(__fdividef(squares, static_cast<float>(k)) + eps);
+  auto* const to = reinterpret_cast<uint2*>(place_of_x(smem)) + threadIdx.x;
+  const int rounds = step_x_bytes(k) / 8 / kStepThreads;
 #pragma unroll
-  for (int i = 0; i < kNormOctets; ++i) {
-    if (i * kStepThreads >= x.octets) break;
-    uint32_t words[4];
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const float4 p = v[i][h], q = w[i][h];
-      words[2 * h] = bits(__floats2half2_rn(p.x * scale * q.x, p.y * scale * q.y));
-      words[2 * h + 1] = bits(__floats2half2_rn(p.z * scale * q.z, p.w * scale * q.w));
-    }
-    x.put(threadIdx.x + i * kStepThreads, make_uint4(words[0], words[1], words[2], words[3]));
+  for (int i = 0; i < kQuads; ++i) {
+    const auto x = [&](int e) { return number(v[i], e) * scale * number(w[i], e); };
+    if (i < rounds)
+      to[i * kStepThreads] = make_uint2(bits(__floats2half2_rn(x(0), x(1))), bits(__floats2half2_rn(x(2), x(3))));
   }
 }
 
 // ---- multiplying ----
 
-// What a lane reads in a stage and beside it; addresses in shared memory.
+// Where a lane's part of 16 rows x 128 k lies, and what is beside it; addresses in shared memory.
 struct UnitAt {
-  uint32_t words, x, scales, zeros, sums;
+  uint32_t words, x, scales, zeros;
 };
 
-// total += 16 rows x 128 k; .x is row lane / 4, .y that + 8. Four chains of products side by side: a product takes 33
-// cycles before the next of its chain may start.
+// That part, on its way from shared memory.
 template <int kInUnit>
-__device__ __forceinline__ void add_unit(const UnitAt& at, float2& total) {
-  float part[4][4] = {};
+struct Unit {
+  uint32_t words[2][4], x[4][4], scales[kInUnit], zeros[kInUnit];
+
+  // Of x, ldmatrix reads eight numbers where it would read eight rows of them: all columns are the one token.
+  __device__ __forceinline__ void load(const UnitAt& at) {
+    load_shared16(words[0], at.words);
+    load_shared16(words[1], at.words + kTileBytes);
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    uint32_t words[4], x[2][4];
-    load_shared16(words, at.words + half * kTileBytes);
-    load_shared16(x[0], at.x + half * 128);
-    load_shared16(x[1], at.x + half * 128 + 16);
+    for (int i = 0; i < 4; ++i) ldmatrix4(x[i], at.x + i * 64);
 #pragma unroll
-    for (int step = 0; step < 4; ++step) {
-      uint32_t a[4];
-      Raw<__half>::word(words[step], a);
-      float(&chain)[4] = part[kInUnit == 1 ? step : kInUnit == 2 ? half * 2 + step % 2 : half * 2 + step / 2];
-      mma<__half>(chain, a, x[step / 2][step % 2 * 2], x[step / 2][step % 2 * 2 + 1]);
+    for (int g = 0; g < kInUnit; ++g) {
+      scales[g] = load_shared32(at.scales + g * 32);
+      zeros[g] = load_shared_u8(at.zeros + g * 16);
     }
   }
-#pragma unroll
-  for (int g = 0; g < kInUnit; ++g) {
-    constexpr int kChains = 4 / kInUnit;
-    float upper = part[g * kChains][0], lower = part[g * kChains][2];
-#pragma unroll
-    for (int c = 1; c < kChains; ++c) upper += part[g * kChains + c][0], lower += part[g * kChains + c][2];
-    const float2 scale = __half22float2(as_half2(load_shared32(at.scales + g * 32)));
-    const uint32_t z = load_shared_u8(at.zeros + g * 16);
-    const float xs = __uint_as_float(load_shared32(at.sums + g * 4));
-    // The integers were q * 2^-24 in the upper row, q * 2^-20 in the lower one.
-    total.x = fmaf(scale.x * 0x1p24f, upper, fmaf(-scale.x * static_cast<float>(z & 15), xs, total.x));
-    total.y = fmaf(scale.y * 0x1p20f, lower, fmaf(-scale.y * static_cast<float>(z >> 4), xs, total.y));
-  }
-}
 
-// The two groups of four warps take alternate stages, so that one multiplies while the other waits; a warp has 512 k of
-// each. `next`: this group's next stage, counted from the tile's first.
+  // total += 16 rows x 128 k; .x is row lane / 4, .y that + 8. Four chains of products side by side: a product takes 33
+  // cycles before the next of its chain may start. The upper row's integers are subnormal halves q 2^-24, the lower
+  // one's q 2^-20: the zero point, as bits, is one too, and subtracting them is exact.
+  __device__ __forceinline__ void add_to(float2& total) const {
+    constexpr int kChains = 4 / kInUnit;
+    float part[4][4] = {};
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+#pragma unroll
+      for (int step = 0; step < 4; ++step) {
+        const int g = kInUnit == 1 ? 0 : kInUnit == 2 ? half : half * 2 + step / 2;
+        const uint32_t upper = (zeros[g] & 0x0f) * 0x00010001, lower = (zeros[g] & 0xf0) * 0x00010001;
+        uint32_t a[4];
+        Raw<__half>::word(words[half][step], a);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) a[i] = bits(__hsub2(as_half2(a[i]), as_half2(i % 2 == 0 ? upper : lower)));
+        const uint32_t(&b)[4] = x[2 * half + step / 2];
+        mma<__half>(part[g * kChains + step % kChains], a, b[step % 2 * 2], b[step % 2 * 2 + 1]);
+      }
+#pragma unroll
+    for (int g = 0; g < kInUnit; ++g) {
+      float upper = part[g * kChains][0], lower = part[g * kChains][2];
+#pragma unroll
+      for (int c = 1; c < kChains; ++c) upper += part[g * kChains + c][0], lower += part[g * kChains + c][2];
+      const float2 scale = __half22float2(as_half2(scales[g]));
+      total.x = fmaf(scale.x * 0x1p24f, upper, total.x);
+      total.y = fmaf(scale.y * 0x1p20f, lower, total.y);
+    }
+  }
+};
+
+// Two groups of four warps take alternate stages, so that one multiplies while the other waits; a warp has 512 k of
+// each. Tried: a turn of two tiles, which share what is read of x, 20 % slower.
 struct StepTurn {
   RingPosition at;
-  int next;
+  int next;      // this group's next stage, counted from the tile's first
   int sums = 0;  // tiles left for the finisher
 };
+
+// `total` of a tile, to the finisher.
+__device__ __forceinline__ void hand_over(uint32_t smem, int warp, int lane, float2 total, int& sums) {
+  const int slot = sums % kStepSums;
+  barrier_wait(smem + StepSmem::kTileFree + 8 * slot, 1 ^ sums / kStepSums % 2);
+  if (lane % 4 == 0) {
+    const uint32_t to = smem + StepSmem::kSums + (slot * kStepWarps + warp) * 64 + lane / 4 * 4;
+    store_shared_float(to, total.x), store_shared_float(to + 32, total.y);
+  }
+  __syncwarp();
+  if (lane == 0) barrier_arrive(smem + StepSmem::kTileFull + 8 * slot);
+  ++sums;
+}
 
 template <int kInUnit>
 __device__ __forceinline__ void multiply_tiles(const TokenStepArgs& a, const StepShape& shape, uint32_t smem,
                                                uint32_t ring, StepTurn& turn) {
   using Stage = StepStage<kInUnit>;
+  constexpr int kUnits = kStepUnits / 4;  // a warp: its number and every fourth from there
   const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
-  const int stages = step_stages(shape), units = step_units(shape.k);
-  constexpr int kUnits = kStepUnits / 4;  // a warp
-  const int first_unit = warp % 4 * kUnits;
-  const uint32_t x = smem + StepSmem::kX + lane % 4 * 32, sums = smem + StepSmem::kX + step_x_bytes(shape.k);
-  for_each_tile(shape, [&](int tile, int) {
+  const int stages = step_stages(shape.k), units = (shape.k + kPadK - 1) / kPadK;
+  const uint32_t x = smem + StepSmem::kX + lane / 8 * 16;
+  const BlockTiles tiles(shape);
+#pragma unroll 1
+  for (int i = 0; i < tiles.count; ++i) {
     float2 total = make_float2(0.f, 0.f);
+    const int odd = tiles[i] % 2;
+#pragma unroll 1
     for (; turn.next < stages; turn.next += 2) {
       const uint32_t stage = ring + turn.at.slot * Stage::kBytes;
       barrier_wait(smem + StepSmem::kFull + 8 * turn.at.slot, turn.at.parity);
+      const auto at = [&](int u) {
+        const int in_stage = u * 4 + warp % 4;
+        return UnitAt{.words = stage + in_stage * 2 * kTileBytes + lane * 16,
+                      .x = x + (turn.next * kStepUnits + in_stage) * 256,
+                      .scales = stage + Stage::kScales + in_stage * kInUnit * 32 + lane / 4 * 4,
+                      .zeros = stage + Stage::kZeros + in_stage * kInUnit * 16 + odd * 8 + lane / 4};
+      };
+      const int here = (units - turn.next * kStepUnits - warp % 4 + 3) / 4;
+      Unit<kInUnit> unit[2];
+      if (here >= kUnits) {
+        unit[0].load(at(0));
 #pragma unroll
-      for (int i = 0; i < kUnits; ++i) {
-        const int in_stage = first_unit + i, unit = turn.next * kStepUnits + in_stage;
-        if (unit >= units) break;
-        add_unit<kInUnit>({.words = stage + in_stage * 2 * kTileBytes + lane * 16,
-                           .x = x + unit * 256,
-                           .scales = stage + Stage::kScales + in_stage * kInUnit * 32 + lane / 4 * 4,
-                           .zeros = stage + Stage::kZeros + in_stage * kInUnit * 16 + tile % 2 * 8 + lane / 4,
-                           .sums = sums + unit * kInUnit * 4},
-                          total);
+        for (int u = 0; u < kUnits; ++u) {  // one on its way while the one before is multiplied
+          if (u + 1 < kUnits) unit[(u + 1) % 2].load(at(u + 1));
+          unit[u % 2].add_to(total);
+        }
+      } else {
+#pragma unroll 1
+        for (int u = 0; u < here; ++u) {  // the end of k
+          unit[0].load(at(u));
+          unit[0].add_to(total);
+        }
       }
       __syncwarp();
       if (lane == 0) barrier_arrive(smem + StepSmem::kEmpty + 8 * turn.at.slot);
       turn.at.advance(a.stages), turn.at.advance(a.stages);
     }
     turn.next -= stages;
-    const int slot = turn.sums % kStepSums;
-    barrier_wait(smem + StepSmem::kTileFree + 8 * slot, 1 ^ turn.sums / kStepSums % 2);
-    if (lane % 4 == 0) {
-      const uint32_t to = smem + StepSmem::kSums + (slot * kStepWarps + warp) * 64 + lane / 4 * 4;
-      store_shared_float(to, total.x), store_shared_float(to + 32, total.y);
-    }
-    __syncwarp();
-    if (lane == 0) barrier_arrive(smem + StepSmem::kTileFull + 8 * slot);
-    ++turn.sums;
-  });
+    hand_over(smem, warp, lane, total, turn.sums);
+  }
 }
 
 }  // namespace awq::backend::cuda

@@ -192,9 +192,6 @@ class StepOnDevice {
         pages_(3, p.shape.position + 1, page_bytes(attention(), p.shape.layers)),
         rope_(p.frequencies(), p.shape.position + 1),
         hidden_(p.hidden.size() * sizeof(float)),
-        qkv_(static_cast<size_t>(attention().qkv_columns()) * 2),
-        attended_(static_cast<size_t>(p.shape.heads * p.shape.head_dim) * 2),
-        activated_(static_cast<size_t>(p.shape.intermediate) * 2),
         row_(sizeof(StepRow)) {
     Gpu gpu = current_gpu();
     gpu.sms = std::min(gpu.sms, p.shape.sms);
@@ -218,18 +215,15 @@ class StepOnDevice {
   }
 
   std::vector<float> run() {
-    for (DeviceMemory* m : {&hidden_, &qkv_, &attended_, &activated_}) m->poison();
+    hidden_.poison();
     hidden_.upload(std::span<const float>(problem_.hidden));
     require(step_->launch({.hidden = static_cast<float*>(hidden_.data()),
-                           .qkv = static_cast<__half*>(qkv_.data()),
-                           .attended = static_cast<__half*>(attended_.data()),
-                           .activated = static_cast<__half*>(activated_.data()),
                            .row = static_cast<const StepRow*>(row_.data()),
                            .pages = pages_.table(),
                            .rope = rope_.data()},
                           {.stream = stream_}));
     require(cudaStreamSynchronize(stream_));
-    for (const DeviceMemory* m : {&hidden_, &qkv_, &attended_, &activated_}) EXPECT_TRUE(m->guards_intact());
+    EXPECT_TRUE(hidden_.guards_intact());
     return hidden_.download<float>();
   }
 
@@ -272,7 +266,7 @@ class StepOnDevice {
   cudaStream_t stream_;
   PagePool pages_;
   RopeOnDevice rope_;
-  DeviceMemory hidden_, qkv_, attended_, activated_, row_;
+  DeviceMemory hidden_, row_;
   DeviceModel model_;
   std::optional<TokenStep> step_;
 };
