@@ -14,8 +14,11 @@ __device__ __forceinline__ void init_barriers(const PipelineParams& p, const Mem
     barrier_init(memory.empty() + 8 * s, Shape::kFold ? Shape::kConsumerWarps / 2 + 2 : Shape::kConsumerWarps);
     barrier_init(memory.summed() + 8 * s, 2);
   }
-  if (p.cluster > 1)
-    barrier_init(memory.full + Shape::kSent, ClusterShare{rank_in_cluster(), p.cluster}.senders(Shape::kConsumerWarps));
+  if (p.cluster > 1) {
+    const int senders = ClusterShare{rank_in_cluster(), p.cluster}.senders(Shape::kConsumerWarps);
+    barrier_init(memory.full + Shape::kSent, 1);
+    barrier_expect(memory.full + Shape::kSent, senders * Shape::kValues * 128);
+  }
   barriers_are_ready();
 }
 
@@ -34,7 +37,7 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
   if (threadIdx.x == 0) init_barriers<Shape>(p, memory);
   allow_next_kernel();
   __syncthreads();
-  if (p.cluster > 1) arrive_at_cluster();  // the other half is in add_in_cluster()
+  if (p.cluster > 1) arrive_at_cluster_relaxed();  // the other half is in add_in_cluster()
 
   if (warp >= kConsumerWarps) {
     if constexpr (Shape::kMoveRegisters) give_registers<Shape::kProducerRegisters>();

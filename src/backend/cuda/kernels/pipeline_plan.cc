@@ -5,14 +5,14 @@
 namespace awq::backend::cuda {
 namespace {
 
-// Fitted to 11 shapes x 9 m of one H200 (2026-11-21): the choice is within 10 % of the best tile on every one
+// Fitted to 11 shapes x 9 m of H200s (2026-11-22): the choice is within 10 % of the best tile on every one
 // (tests/backend/cuda/gpu/measured_tiles.h).
 constexpr double kLaunchUs = 2.5;  // first loads, last stores
 constexpr double kSplitUs = 1.1;   // partial tiles: more, and less alike in L2
 // The same for wide tiles, as a factor. Those of 256 tokens read less x, while there are no more than two blocks of
 // tokens: beyond, whole tiles of 128 were quicker under sustained load (22016 x 4096, m = 2048: 10 % and more).
 constexpr double kWideSplit = 1.09, kTwoBlocksOf256 = 1.03;
-constexpr double kClusterUs = .6;  // the sums' way through each other's shared memory
+constexpr double kClusterUs = .1;  // the sums' way through each other's shared memory
 constexpr double kReadTBs = 3.95;  // what the memory gives to a kernel of this kind
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }

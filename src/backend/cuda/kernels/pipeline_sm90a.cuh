@@ -8,7 +8,7 @@
 //              m = 256
 //   split      "stream-k": the stages of all tiles in one row, cut into equal parts, one a block (split_tiles.cuh)
 //   cluster    or: a tile is cut along k into the blocks of a cluster, which add up in each other's shared memory. It
-//              saves the way through L2 where a tile would have few shares (4096 x 4096, m = 16: 6.8 us, not 7.2), and
+//              saves the way through L2 where a tile would have few shares (4096 x 4096, m = 16: 6.7 us, not 8.1), and
 //              leaves multiprocessors idle where the clusters do not divide them: four blocks of a cluster find room in
 //              22 places of an H200, three in fewer than 40
 //   overlap    the next kernel of the stream may start at once (programmatic dependent launch): its weights stream
@@ -19,7 +19,8 @@
 // for two blocks on a multiprocessor, so that the next kernel's weights fill its ring while this one runs (80
 // registers: its blocks do start early, but what then bounds is the way from the end of one kernel to the first product
 // of the next, 2 us, and the copies disturb those of the kernel that runs); barriers made by the lanes of one warp,
-// which then does not wait for the others (0.4 us slower a launch).
+// which then does not wait for the others (0.4 us slower a launch); two blocks with rows side by side that share x by
+// multicast (0 to 3 % slower: the way from L2 is not what bounds).
 #pragma once
 #include "backend/cuda/kernels/chunk_groups.cuh"
 #include "backend/cuda/kernels/cluster.cuh"

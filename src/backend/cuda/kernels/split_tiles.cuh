@@ -101,12 +101,7 @@ template <int kValues>
 __device__ __forceinline__ void send(uint32_t to, uint32_t sent, const float (&sum)[kValues]) {
 #pragma unroll
   for (int v = 0; v < kValues / 4; ++v)
-    asm volatile("st.shared::cluster.v4.f32 [%0], {%1,%2,%3,%4};" ::"r"(to + v * 512), "f"(sum[4 * v]),
-                 "f"(sum[4 * v + 1]), "f"(sum[4 * v + 2]), "f"(sum[4 * v + 3])
-                 : "memory");
-  __syncwarp();
-  if (threadIdx.x % 32 == 0)
-    asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(sent) : "memory");
+    store_counted(to + v * 512, sum[4 * v], sum[4 * v + 1], sum[4 * v + 2], sum[4 * v + 3], sent);
 }
 
 // False in a warp whose rows belong to another block.

@@ -1,4 +1,5 @@
-// cp.async.bulk: copies that an mbarrier counts the bytes of. They land as late as they may: when every thread waits.
+// cp.async.bulk and st.async: copies that an mbarrier counts the bytes of. They land as late as they may: when every
+// thread waits.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -82,6 +83,18 @@ void bulk_copy(Call& c) {
   later(block_of(c.u32(0)), [=] {
     std::memcpy(to, from, bytes);
     mbarrier_landed(barrier, bytes);
+  });
+}
+
+// 16 bytes: four registers of 32 bits.
+void store_counted(Call& c) {
+  std::array<uint32_t, 4> bytes;
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = c.u32(1 + i);
+  std::byte* const to = shared_bytes(c.u32(0), sizeof bytes, sizeof bytes, c.name());
+  void* const barrier = mbarrier_at(c.u32(1 + bytes.size()), c.name());
+  later(block_of(c.u32(0)), [=] {
+    std::memcpy(to, bytes.data(), sizeof bytes);
+    mbarrier_landed(barrier, sizeof bytes);
   });
 }
 

@@ -173,6 +173,7 @@ constexpr Row kRows[] = {
     {"ldmatrix.sync.aligned.m8n8.", load_matrices},
     {"movmatrix.sync.aligned.m8n8.trans.b16", transpose_matrix},
     {"ld.", load},
+    {"st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.f32", store_counted},
     {"st.", store},
     {"atom.", atom},
     {"red.", red},

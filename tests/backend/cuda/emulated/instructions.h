@@ -21,5 +21,6 @@ void commit_products(Call&);
 void wait_for_products(Call&);
 void bulk_copy(Call&);
 void tensor_copy(Call&);
+void store_counted(Call&);
 
 }  // namespace awq::emulated
