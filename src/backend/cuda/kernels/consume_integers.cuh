@@ -42,6 +42,34 @@ __device__ __forceinline__ void sum_x(uint32_t x, uint32_t to) {
                    : "memory");
 }
 
+// Scales and zero points of a stage, as the multiply-adds want them: for every pair of rows r and r + 8 and group
+// {s 2^24 of r, s 2^20 of r + 8, -s z of r, -s z of r + 8}, in the order of the scales. (The integers were q 2^-24 in
+// the upper row, q 2^-20 in the lower one.) Made once, and not by every lane that needs them; each of two warps makes
+// half.
+template <class Shape>
+struct Factors {
+  static constexpr int kPairs = Shape::kRowBlocks * Shape::kGroups / 2;
+  uint32_t s[kPairs], z[kPairs];
+
+  __device__ static __forceinline__ uint32_t pair(int i, int half) { return (2 * i + half) * 32 + threadIdx.x % 32; }
+  __device__ __forceinline__ void load(uint32_t stage, int half) {
+#pragma unroll
+    for (int i = 0; i < kPairs; ++i) {
+      s[i] = load_shared32(stage + Shape::kScales + pair(i, half) * 4);
+      z[i] = load_shared_u8(stage + Shape::kZeros + pair(i, half));
+    }
+  }
+  __device__ __forceinline__ void store(uint32_t to, int half) const {
+#pragma unroll
+    for (int i = 0; i < kPairs; ++i) {
+      const float2 scale = __half22float2(as_half2(s[i]));
+      const float factors[4] = {scale.x * 0x1p24f, scale.y * 0x1p20f, -scale.x * float(z[i] & 15),
+                                -scale.y * float(z[i] >> 4)};
+      store_shared16(to + pair(i, half) * 16, factors);
+    }
+  }
+};
+
 // total (all row blocks, this warpgroup's stages) -> mine (its own row blocks, all stages), through shared memory at
 // `buffer`: [warpgroup that receives][block][4 sums][thread] of 16 bytes.
 template <class Shape, int kValues>
@@ -84,13 +112,12 @@ __device__ __forceinline__ void consume_integers(const PipelineParams& p, const 
   constexpr int kTokens = Shape::kTokens, kBlocks = Shape::kRowBlocks, kGroups = Shape::kGroups, kColumns = kTokens / 8;
   const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
   const int group = warp / 4;
-  const uint32_t word_at = Shape::kXBytes + warp % 4 * 512 + lane * 16;
-  const uint32_t scale_at = Shape::kScales + warp % 4 * 32 + lane / 4 * 4,
-                 zero_at = Shape::kZeros + warp % 4 * 8 + lane / 4;
-  const uint32_t sums_at = memory.full + Shape::kXSums + lane % 4 * 8;
+  const uint32_t word_at = kept(Shape::kXBytes + warp % 4 * 512 + lane * 16);
+  const uint32_t factors_at = kept(memory.full + Shape::factors_at(p.stages) + warp % 4 * 128 + lane / 4 * 16);
+  const uint32_t sums_at = kept(memory.full + Shape::kXSums + lane % 4 * 8);
   uint32_t x_at[2];  // 16-byte pieces of a row of x lie at their index xor the row's
 #pragma unroll
-  for (int pair = 0; pair < 2; ++pair) x_at[pair] = lane % 8 * 128 + ((pair * 4 + lane / 8) ^ (lane % 8)) * 16;
+  for (int pair = 0; pair < 2; ++pair) x_at[pair] = kept(lane % 8 * 128 + ((pair * 4 + lane / 8) ^ (lane % 8)) * 16);
   RingPosition at{group, 0};
   int next = group;  // this warpgroup's next stage, counted from the work's first
   Work work{};
@@ -141,11 +168,11 @@ __device__ __forceinline__ void consume_integers(const PipelineParams& p, const 
           }
         }
 #pragma unroll
-        for (int b = 0; b < kBlocks; ++b) {  // the integers were q * 2^-24 in the upper row, q * 2^-20 in the lower one
-          const uint32_t z = load_shared_u8(stage + zero_at + (b * kGroups + g) * 32);
-          const float2 scale = __half22float2(as_half2(load_shared32(stage + scale_at + (b * kGroups + g) * 128)));
-          const float2 factor = make_float2(scale.x * 0x1p24f, scale.y * 0x1p20f);
-          const float2 minus_zero = make_float2(-scale.x * float(z & 15), -scale.y * float(z >> 4));
+        for (int b = 0; b < kBlocks; ++b) {
+          uint32_t f[4];
+          load_shared16(f, factors_at + at.slot * Shape::kFactors + (b * kGroups + g) * 512);
+          const float2 factor = make_float2(__uint_as_float(f[0]), __uint_as_float(f[1]));
+          const float2 minus_zero = make_float2(__uint_as_float(f[2]), __uint_as_float(f[3]));
 #pragma unroll
           for (int j = 0; j < kColumns; ++j)
 #pragma unroll

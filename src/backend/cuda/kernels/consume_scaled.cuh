@@ -23,47 +23,84 @@ __device__ __forceinline__ uint32_t scaled_once(uint32_t a, float s, uint32_t s2
   }
 }
 
+// Scales and zero points of a lane's two rows, in the forms that a word of their weights takes.
+template <class T>
+struct RowScales {
+  Zeros zeros;
+  float2 scale;
+  uint32_t upper, lower;
+
+  // `s`: two halves; `z`: two nibbles.
+  __device__ __forceinline__ void set(uint32_t s, uint32_t z) {
+    zeros = Dequantize<T>::zeros(z);
+    scale = __half22float2(as_half2(s));
+    upper = __byte_perm(s, s, 0x1010), lower = __byte_perm(s, s, 0x3232);
+  }
+  __device__ __forceinline__ void word(uint32_t w, uint32_t (&out)[4]) const {
+    Dequantize<T>::word(w, zeros, out);
+#pragma unroll
+    for (int e = 0; e < 4; ++e)
+      out[e] = scaled_once<T>(out[e], e % 2 == 0 ? scale.x : scale.y, e % 2 == 0 ? upper : lower);
+  }
+};
+
 template <class T, class Shape>
 __device__ __forceinline__ void consume_scaled(const PipelineParams& p, const Epilogue<T>& epilogue,
                                                const Memory& memory) {
   constexpr int kTokens = Shape::kTokens, kBlocks = Shape::kBlocks, kGroups = Shape::kGroups;
+  constexpr int kPerChunk = kGroups == 4 ? 2 : 1;
+  // While the last products of a stage run, the next one is waited for and loaded, where registers allow.
+  constexpr bool kAhead = kTokens * kBlocks <= 128 && kGroups == 1;
   const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
-  const int group_of_warps = warp / 4;
+  const int block0 = warp / 4 * kBlocks, tile = warp % 4;
+  const uint32_t word_at = kept(Shape::kXBytes + block0 * 4096 + tile * 512 + lane * 16);
+  const uint32_t scale_at = kept(Shape::kScales + (block0 * kGroups * 4 + tile) * 32 + lane / 4 * 4);
+  const uint32_t zero_at = kept(Shape::kZeros + (block0 * kGroups * 4 + tile) * 8 + lane / 4);
   float sum[kBlocks][kTokens / 2];
   uint32_t a[2][kBlocks][4][4];  // [set][row block][step][register]
-  RingPosition at{0, 0};
+  uint32_t words[2][kBlocks][4], s[kBlocks], z[kBlocks];
+  RowScales<T> scales[kBlocks];
+  const auto load_words = [&](uint32_t stage, int chunk) {
+#pragma unroll
+    for (int b = 0; b < kBlocks; ++b) load_shared16(words[chunk][b], stage + word_at + b * 4096 + chunk * 2048);
+  };
+  const auto load_scales = [&](uint32_t stage, int g) {
+#pragma unroll
+    for (int b = 0; b < kBlocks; ++b) {
+      s[b] = load_shared32(stage + scale_at + (b * kGroups + g) * 128);
+      z[b] = load_shared_u8(stage + zero_at + (b * kGroups + g) * 32);
+    }
+  };
+  RingPosition at{0, 0};  // the next stage
+  uint32_t stage = 0;
+  const auto arrive = [&] {
+    stage = memory.ring + at.slot * Shape::kStage;
+    barrier_wait(memory.full + 8 * at.slot, at.parity);
+    if constexpr (kAhead) load_words(stage, 0), load_words(stage, 1), load_scales(stage, 0);
+  };
   Work work{};
   for (int w = 0; work.next(p, w); ++w) {
-    int previous = 0;
+    int slot = 0;
+    if constexpr (kAhead) arrive();
     for (int i = 0; i < work.count; ++i) {
-      const uint32_t stage = memory.ring + at.slot * Shape::kStage;
-      barrier_wait(memory.full + 8 * at.slot, at.parity);
+      if constexpr (!kAhead) arrive();
+      const int previous = slot;
+      slot = at.slot;
+      at.advance(p.stages);
 #pragma unroll
       for (int chunk = 0; chunk < 2; ++chunk) {
+        if constexpr (!kAhead) load_words(stage, chunk);
 #pragma unroll
-        for (int b = 0; b < kBlocks; ++b) {
-          const int block = group_of_warps * kBlocks + b;
-          uint32_t words[4];
-          load_shared16(words, stage + Shape::kXBytes + block * 4096 + chunk * 2048 + warp % 4 * 512 + lane * 16);
-          constexpr int kPerChunk = kGroups == 4 ? 2 : 1;
+        for (int h = 0; h < kPerChunk; ++h) {
+          if (kGroups > 1 || chunk == 0) {
+            if constexpr (!kAhead) load_scales(stage, chunk * kPerChunk + h);
 #pragma unroll
-          for (int h = 0; h < kPerChunk; ++h) {
-            const int g = kGroups == 1 ? 0 : chunk * kPerChunk + h;
-            const uint32_t meta = (block * kGroups + g) * 4 + warp % 4;
-            const uint32_t s = load_shared32(stage + Shape::kScales + meta * 32 + lane / 4 * 4);
-            const uint32_t z = load_shared_u8(stage + Shape::kZeros + meta * 8 + lane / 4);
-            const Zeros zeros = Dequantize<T>::zeros(z);
-            const float2 sf = __half22float2(as_half2(s));
-            const uint32_t upper = __byte_perm(s, s, 0x1010), lower = __byte_perm(s, s, 0x3232);
-#pragma unroll
-            for (int step = h * 4 / kPerChunk; step < (h + 1) * 4 / kPerChunk; ++step) {
-              uint32_t(&out)[4] = a[chunk][b][step];
-              Dequantize<T>::word(words[step], zeros, out);
-#pragma unroll
-              for (int e = 0; e < 4; ++e)
-                out[e] = scaled_once<T>(out[e], e % 2 == 0 ? sf.x : sf.y, e % 2 == 0 ? upper : lower);
-            }
+            for (int b = 0; b < kBlocks; ++b) scales[b].set(s[b], z[b]);
           }
+#pragma unroll
+          for (int step = h * 4 / kPerChunk; step < (h + 1) * 4 / kPerChunk; ++step)
+#pragma unroll
+            for (int b = 0; b < kBlocks; ++b) scales[b].word(words[chunk][b][step], a[chunk][b][step]);
         }
         wgmma_fence();
         const uint64_t x = make_descriptor(stage + chunk * Shape::kXBox);
@@ -73,15 +110,15 @@ __device__ __forceinline__ void consume_scaled(const PipelineParams& p, const Ep
           for (int b = 0; b < kBlocks; ++b)
             Wgmma<T>::multiply(sum[b], a[chunk][b][step], x + 2 * step, i + chunk + step > 0);
         wgmma_commit();
+        if constexpr (kAhead)
+          if (chunk == 1 && i + 1 < work.count) arrive();
         // The 64 k before these are done: their registers and, at chunk 0, the stage before are free.
         wgmma_wait<1>();
         if (chunk == 0 && i > 0 && lane == 0) barrier_arrive(memory.empty() + 8 * previous);
       }
-      previous = at.slot;
-      at.advance(p.stages);
     }
     wgmma_wait<0>();
-    if (lane == 0) barrier_arrive(memory.empty() + 8 * previous);
+    if (lane == 0) barrier_arrive(memory.empty() + 8 * slot);
     finish_work<Shape>(p, epilogue, work, memory, sum, warp);
   }
 }

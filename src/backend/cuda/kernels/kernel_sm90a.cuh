@@ -1,4 +1,5 @@
-// The Hopper kernel: one warp copies weights, one copies x, (for few tokens) two sum x, the other warps multiply.
+// The Hopper kernel: one warp copies weights, one copies x, (for few tokens) two sum x and convert scales and zero
+// points, the other warps multiply.
 #pragma once
 #include "backend/cuda/kernels/consume_integers.cuh"
 #include "backend/cuda/kernels/consume_scaled.cuh"
@@ -40,7 +41,7 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
   if (p.cluster > 1) arrive_at_cluster_relaxed();  // the other half is in add_in_cluster()
 
   if (warp >= kConsumerWarps) {
-    if constexpr (Shape::kMoveRegisters) give_registers<Shape::kProducerRegisters>();
+    give_registers<Shape::kProducerRegisters>();
     // Weights, scales and zero points do not depend on the previous kernel and run ahead; x waits for it.
     if (warp == kConsumerWarps && elect_one()) {
       produce(p, empty, [&](int tile, int unit, int slot) {
@@ -70,19 +71,23 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
         for (int w = 0; work.next(p, w); ++w)
           for (int i = 0; i < work.count; ++i) {
             barrier_wait(full + 8 * at.slot, at.parity);
-            sum_x<kTokens>(ring + at.slot * Shape::kStage + half * Shape::kXBox,
-                           full + Shape::kXSums + (at.slot * 2 + half) * kTokens * 4);
+            const uint32_t stage = ring + at.slot * Shape::kStage;
+            Factors<Shape> made;
+            made.load(stage, half);
+            sum_x<kTokens>(stage + half * Shape::kXBox, full + Shape::kXSums + (at.slot * 2 + half) * kTokens * 4);
+            made.store(full + Shape::factors_at(p.stages) + at.slot * Shape::kFactors, half);
             __syncwarp();
             if (lane == 0) barrier_arrive(summed + 8 * at.slot), barrier_arrive(empty + 8 * at.slot);
             at.advance(p.stages);
           }
       }
     }
-  } else if constexpr (Shape::kFold) {
-    consume_integers<T, Shape>(p, epilogue, memory);
   } else {
-    if constexpr (Shape::kMoveRegisters) take_registers<Shape::kConsumerRegisters>();
-    consume_scaled<T, Shape>(p, epilogue, memory);
+    take_registers<Shape::kConsumerRegisters>();
+    if constexpr (Shape::kFold)
+      consume_integers<T, Shape>(p, epilogue, memory);
+    else
+      consume_scaled<T, Shape>(p, epilogue, memory);
   }
 }
 

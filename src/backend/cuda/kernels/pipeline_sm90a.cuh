@@ -84,23 +84,29 @@ struct PipelineShape {
   static constexpr int kConsumers = 2, kRowBlocks = kConsumers * kBlocks, kRows = 64 * kRowBlocks;
   static constexpr int kConsumerWarps = 4 * kConsumers;
   static constexpr int kConsumerThreads = 32 * kConsumerWarps, kThreads = kConsumerThreads + 128;
-  // Many accumulators need more registers than all threads can have alike: the producers give theirs away.
-  static constexpr bool kMoveRegisters = kTokens * kBlocks * kConsumers >= 256;
-  static constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;  // of 168 each at launch
-  static constexpr int kValues = kBlocks * kTokens / 2;                    // sums a thread
-  static constexpr int kXBoxes = kTokens >= 128 ? 2 : 1;                   // copies a stage
-  static constexpr int kXBox = kTokens * 128;                              // bytes of 64 k
+  // The producers give the consumers registers, of 168 each at launch; summing x takes more of them than copying. Also
+  // where 168 would do: in a kernel that moves registers the compiler keeps what is alike in all lanes in uniform ones,
+  // a sixth fewer instructions a stage.
+  static constexpr int kProducerRegisters = kFold ? 56 : 40, kConsumerRegisters = kFold ? 224 : 232;
+  static constexpr int kValues = kBlocks * kTokens / 2;   // sums a thread
+  static constexpr int kXBoxes = kTokens >= 128 ? 2 : 1;  // copies a stage
+  static constexpr int kXBox = kTokens * 128;             // bytes of 64 k
   // One stage: x [2][token][64 k], weights [row block][2][2048], scales [row block][group][128], zeros [..][32].
   static constexpr int kXBytes = 2 * kXBox, kScales = kXBytes + kRowBlocks * 4096;
   static constexpr int kZeros = kScales + kRowBlocks * kGroups * 128, kBytes = kZeros + kRowBlocks * kGroups * 32;
   static constexpr int kStage = (kBytes + 1023) / 1024 * 1024;
-  // Before the ring: barriers (three kinds, of at most 15 stages, and kSent), sums of x [stage][2][token], what the
-  // warpgroups exchange, and what the other blocks of a cluster send; the ring is aligned to 1024.
+  // Before the ring: barriers (three kinds, of at most 15 stages, and kSent), sums of x [stage][2][token], factors of
+  // scales and zero points [stage], what the warpgroups exchange, and what the other blocks of a cluster send; the ring
+  // is aligned to 1024.
   static constexpr int kSent = 120, kXSums = 384;
   static constexpr int kExchange = kFold ? kRowBlocks * kTokens * 256 : 0;
+  static constexpr int kFactors = kRowBlocks * kGroups * 512;  // of a stage: Factors
   // At most warps + blocks - 2 pairs (block that sends, warp that it sends to).
   AWQ_HD static constexpr int receive(int cluster) { return cluster > 1 ? (kConsumerWarps + 6) * kValues * 128 : 0; }
-  AWQ_HD static constexpr int exchange_at(int stages) { return kXSums + (kFold ? stages * 2 * kTokens * 4 : 0); }
+  AWQ_HD static constexpr int factors_at(int stages) { return kXSums + stages * 2 * kTokens * 4; }
+  AWQ_HD static constexpr int exchange_at(int stages) {
+    return kFold ? factors_at(stages) + stages * kFactors : kXSums;
+  }
   AWQ_HD static constexpr int receive_at(int stages) { return exchange_at(stages) + kExchange; }
   AWQ_HD static constexpr int ring_at(int stages, int cluster) { return receive_at(stages) + receive(cluster); }
   static constexpr int smem(int stages, int cluster) { return ring_at(stages, cluster) + 1023 + stages * kStage; }
@@ -114,6 +120,9 @@ struct RingPosition {
     if (++slot == stages) slot = 0, parity ^= 1;
   }
 };
+
+// The same value, which the compiler does not compute again in every stage: it does not see through a shuffle.
+__device__ __forceinline__ uint32_t kept(uint32_t value) { return __shfl_sync(~0u, value, threadIdx.x % 32); }
 
 // What one producer warp copies into every stage. Runs in one lane.
 template <class Fetch>
