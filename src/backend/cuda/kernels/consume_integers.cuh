@@ -3,9 +3,10 @@
 //   y = sum over groups of  s 2^24 (sum q 2^-24 x)  -  s z (sum x)
 //
 // A masked nibble is a subnormal half (fragments.cuh: Raw), five instructions for eight weights, so a word costs half
-// of what it does in consume_scaled.cuh; in return every sum takes two multiply-adds a group. At 8 and 16 tokens wgmma
-// takes about 45 cycles a step of 16 k, whatever its width; mma.m16n8k16 takes 6.3. Measured on one H200, 28672 x 4096:
-// m = 8 17.5 us against 24.5, m = 16 19.7 against 24.5, m = 32 28.0 against 26.8.
+// of what it does in consume_scaled.cuh; in return every sum takes two multiply-adds a group. By itself a step of
+// 64 rows x 16 k takes wgmma 13 cycles for 8 or 16 tokens, 16 for 32 and 32 for 64, mma.sync 6.1 for every 8 tokens:
+// half as long at 8 tokens, as long at 16, longer at 32. Measured on one H200, 28672 x 4096, against wgmma: m = 8 17.5
+// us against 24.5, m = 16 19.4 against 24.5, m = 32 28.0 against 24.2.
 //
 // Cycles a scheduler and 16 rows x 128 k, two warps, from shared memory: 8 tokens 137 (50 of them the products), 16
 // tokens 178 (100), 32 tokens 297 (200); most of the rest is masking, two cycles an instruction. Memory gives 240 to

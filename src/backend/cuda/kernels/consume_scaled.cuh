@@ -1,9 +1,10 @@
 // Many tokens: weights are dequantized into operand A of wgmma, 64 rows a warpgroup; x, in shared memory, is operand B.
 //
 // Per 64 k: one 16-byte load of shared memory a lane, four words dequantized, four wgmma. Two register sets alternate,
-// so that dequantizing 64 k overlaps the products of the 64 k before. w = half(s (q - z)), rounded once: a float scale
-// per sum would need a second set of sums. A word of 8 weights costs 13 instructions a warp for kTokens / 2 cycles of
-// wgmma.
+// so that dequantizing 64 k overlaps the products of the 64 k before; where registers allow, the
+// next stage is loaded meanwhile. w = half(s (q - z)), rounded once: a float scale per sum would need a second set of
+// sums. A word of 8 weights costs 13 instructions a warp for kTokens / 2 cycles of wgmma (measured by itself; with the
+// weights in shared memory 24 for 32 tokens, not 16). Up to 64 tokens it is issuing those that bounds, not memory.
 //
 // Roofline: bytes n k / 2 (+ 4 % scales) at 4.31 TB/s against 2 m n k flop at 790 TFLOP/s (H200, measured): equal at m
 // = 47. x is read from L2 by every row block: 256 rows x 128 tokens move 24 KB a stage of 64 k where 128 x 256

@@ -1,7 +1,7 @@
 // The pipeline of the Hopper kernels (9.0a): weights, scales, zero points and x stream through a ring of stages in
 // shared memory; consumer warps multiply (consume_integers.cuh for few tokens, consume_scaled.cuh for many).
 //
-//   tile       two warpgroups x kBlocks x 64 rows, kTokens tokens
+//   tile       two warpgroups (four for 32 tokens x 256 rows) x kBlocks x 64 rows, kTokens tokens
 //   stage      128 k of x, weights, scales and zero points, each one box of a tensor map (x with the 128-byte swizzle),
 //              all completing on one barrier. An SM starts a copy every 120 cycles or so, whatever its size (measured,
 //              from one warp or four): plain bulk copies a row block apart, 8 to 14 a stage, were the bottleneck below
@@ -14,13 +14,13 @@
 //   overlap    the next kernel of the stream may start at once (programmatic dependent launch): its weights stream
 //              while this one ends. Only x and y wait for the kernel before
 //
-// Tried, no gain or a loss (one H200): four producer warps; four consumer warpgroups, with one row block each or with
-// four turns; for many tokens, turns between the warpgroups, so that one dequantizes while the other multiplies; room
-// for two blocks on a multiprocessor, so that the next kernel's weights fill its ring while this one runs (80
-// registers: its blocks do start early, but what then bounds is the way from the end of one kernel to the first product
-// of the next, 2 us, and the copies disturb those of the kernel that runs); barriers made by the lanes of one warp,
-// which then does not wait for the others (0.4 us slower a launch); two blocks with rows side by side that share x by
-// multicast (0 to 3 % slower: the way from L2 is not what bounds).
+// Tried, no gain or a loss (one H200): four producer warps; for few tokens, three or four consumer warpgroups with as
+// many turns; for many, turns between the warpgroups, so that one dequantizes while the other multiplies, and products
+// after every 16 k; room for two blocks on a multiprocessor, so that the next kernel's weights fill its ring while this
+// one runs (80 registers: its blocks do start early, but what then bounds is the way from the end of one kernel to the
+// first product of the next, 2 us, and the copies disturb those of the kernel that runs); barriers made by the lanes of
+// one warp, which then does not wait for the others (0.4 us slower a launch); two blocks with rows side by side that
+// share x by multicast (0 to 3 % slower: the way from L2 is not what bounds).
 #pragma once
 #include "backend/cuda/kernels/chunk_groups.cuh"
 #include "backend/cuda/kernels/cluster.cuh"
@@ -77,17 +77,20 @@ struct Work {
 
 // kGroups: groups in a stage of 128 k. kFold: weights enter the product as integers; scale and zero point are settled
 // on the float sum of every group (f16 only, and no group under 64).
-template <int kTokens_, int kBlocks_, int kGroups_, bool kFold_>
+template <int kTokens_, int kTileBlocks, int kGroups_, bool kFold_>
 struct PipelineShape {
   static constexpr bool kFold = kFold_ && kGroups_ <= 2;
-  static constexpr int kTokens = kTokens_, kBlocks = kBlocks_, kGroups = kGroups_;
-  static constexpr int kConsumers = 2, kRowBlocks = kConsumers * kBlocks, kRows = 64 * kRowBlocks;
-  static constexpr int kConsumerWarps = 4 * kConsumers;
+  static constexpr int kTokens = kTokens_, kGroups = kGroups_, kRowBlocks = 2 * kTileBlocks, kRows = 64 * kRowBlocks;
+  // Warpgroups that multiply. Four, with a row block each, hide more of each other's waits than two with two (32 tokens
+  // x 256 rows: 1 to 4 % quicker), where the sums of 64 rows fit the 104 registers that are then left to a thread.
+  static constexpr int kConsumers = kTokens == 32 && kTileBlocks == 2 ? 4 : 2;
+  static constexpr int kBlocks = kRowBlocks / kConsumers, kConsumerWarps = 4 * kConsumers;
   static constexpr int kConsumerThreads = 32 * kConsumerWarps, kThreads = kConsumerThreads + 128;
-  // The producers give the consumers registers, of 168 each at launch; summing x takes more of them than copying. Also
-  // where 168 would do: in a kernel that moves registers the compiler keeps what is alike in all lanes in uniform ones,
-  // a sixth fewer instructions a stage.
-  static constexpr int kProducerRegisters = kFold ? 56 : 40, kConsumerRegisters = kFold ? 224 : 232;
+  // The producers give the consumers registers, of 168 each at launch (96 with four warpgroups); summing x takes
+  // more of them than copying. Also where those would do: in a kernel that moves registers the compiler keeps what is
+  // alike in all lanes in uniform ones, a sixth fewer instructions a stage.
+  static constexpr int kProducerRegisters = kFold ? 56 : 40;
+  static constexpr int kConsumerRegisters = kFold ? 224 : kConsumers == 4 ? 104 : 232;
   static constexpr int kValues = kBlocks * kTokens / 2;   // sums a thread
   static constexpr int kXBoxes = kTokens >= 128 ? 2 : 1;  // copies a stage
   static constexpr int kXBox = kTokens * 128;             // bytes of 64 k
