@@ -7,7 +7,7 @@
 
 namespace awq::backend::cuda {
 
-// A tile of the pipeline: 2 warpgroups x `blocks` x 64 rows, `tokens` tokens; `stages` of 128 k in the ring.
+// A tile of the pipeline: `blocks` x 128 rows, `tokens` tokens; `stages` of 128 k in the ring.
 struct PipelineTile {
   int tokens, blocks, stages;
   double stage_us;  // one stage of one block, the rest of the chip as busy; H200, measured
@@ -15,16 +15,16 @@ struct PipelineTile {
   constexpr int rows() const { return 128 * blocks; }
 };
 
-// stage_us: time of 28672 x 4096 and 57344 x 8192 over the stages that a block has there (H200, 2026-11-21); the
+// stage_us: fitted, with the costs in pipeline_plan.cc, to the sweeps in measured_tiles.h (H200s, 2026-11-22). The
 // integer tiles below 4.2 TB/s are bound by memory, which plan_pipeline() knows, so theirs is the time with fewer
 // blocks.
 // clang-format off
 inline constexpr PipelineTile kIntegerTiles[] = {  // consume_integers.cuh
-    {8, 1, 8, .235}, {8, 2, 6, .47}, {16, 1, 8, .306}, {16, 2, 6, .561},
+    {8, 1, 8, .234}, {8, 2, 6, .465}, {16, 1, 8, .307}, {16, 2, 6, .546},
 };
 inline constexpr PipelineTile kScaledTiles[] = {  // consume_scaled.cuh
-    {32, 1, 4, .473}, {32, 2, 4, .777}, {64, 1, 4, .574}, {64, 2, 4, 1.0},
-    {128, 1, 4, .782}, {128, 2, 4, 1.39}, {256, 1, 3, 1.46},
+    {32, 1, 4, .403}, {32, 2, 4, .689}, {64, 1, 4, .581}, {64, 2, 4, 1.01},
+    {128, 1, 4, .73}, {128, 2, 4, 1.39}, {256, 1, 3, 1.48},
 };
 // clang-format on
 

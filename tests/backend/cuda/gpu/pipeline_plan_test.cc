@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -112,7 +114,8 @@ TEST(PipelinePlan, FitsTheWorkspace) {
   });
 }
 
-constexpr double kWithin = 1.10;  // of the best; pipeline_plan.cc claims it
+// Of the best, on every shape and in the mean over the shapes at each m; pipeline_plan.cc claims it.
+constexpr double kWithin = 1.06, kMeanWithin = 1.006;
 
 // The least of a measurement; 0 stands for a plan that was not measured.
 template <size_t kTiles>
@@ -124,17 +127,32 @@ double least(const MeasuredTiles<kTiles>& cell) {
   return us;
 }
 
+// The time of the plan's choice as a multiple of the best.
 template <size_t kTiles>
-void expect_near_the_best(std::span<const PipelineTile> tiles, const MeasuredTiles<kTiles>& cell) {
+double regret(std::span<const PipelineTile> tiles, const MeasuredTiles<kTiles>& cell) {
   const PipelinePlan plan = plan_pipeline(tiles, {cell.n, cell.k, 128}, cell.m, kH200);
   const double chosen = cell.us[plan.tile][plan.cluster > 1 ? 2 : plan.split ? 0 : 1];
   EXPECT_GT(chosen, 0) << "not measured: n " << cell.n << " k " << cell.k << " m " << cell.m;
-  EXPECT_LE(chosen, kWithin * least(cell)) << "n " << cell.n << " k " << cell.k << " m " << cell.m;
+  return chosen / least(cell);
+}
+
+template <size_t kTiles, size_t kCells>
+void expect_near_the_best(const PipelineTile (&tiles)[kTiles], const MeasuredTiles<kTiles> (&cells)[kCells]) {
+  std::map<int64_t, std::vector<double>> regrets;  // by m
+  for (const auto& cell : cells) {
+    const double now = regret<kTiles>(tiles, cell);
+    EXPECT_LE(now, kWithin) << "n " << cell.n << " k " << cell.k << " m " << cell.m;
+    regrets[cell.m].push_back(now);
+  }
+  for (const auto& [m, of_shapes] : regrets) {
+    EXPECT_EQ(of_shapes.size(), 11u) << "m " << m;
+    EXPECT_LE(std::accumulate(of_shapes.begin(), of_shapes.end(), 0.) / 11, kMeanWithin) << "m " << m;
+  }
 }
 
 TEST(PipelinePlan, IsNearTheBestThatWasMeasured) {
-  for (const auto& cell : kMeasuredIntegers) expect_near_the_best<std::size(kIntegerTiles)>(kIntegerTiles, cell);
-  for (const auto& cell : kMeasuredScaled) expect_near_the_best<std::size(kScaledTiles)>(kScaledTiles, cell);
+  expect_near_the_best(kIntegerTiles, kMeasuredIntegers);
+  expect_near_the_best(kScaledTiles, kMeasuredScaled);
   EXPECT_EQ(std::size(kMeasuredIntegers), 11u * 2);
   EXPECT_EQ(std::size(kMeasuredScaled), 11u * 7);
 }
