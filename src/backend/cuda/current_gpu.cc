@@ -23,7 +23,8 @@ Gpu current_gpu() {
   read(minor, cudaDevAttrComputeCapabilityMinor);
   read(gpu.sms, cudaDevAttrMultiProcessorCount);
   read(gpu.smem_per_block, cudaDevAttrMaxSharedMemoryPerBlockOptin);
-  gpu.capability = 10 * major + minor;
+  const int device_is = 10 * major + minor, code_is = usable_capability(kBuiltFor, device_is);
+  gpu.capability = code_is > 0 ? code_is : device_is;
   return gpu;
 }
 

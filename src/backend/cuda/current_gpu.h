@@ -7,10 +7,13 @@
 
 namespace awq::backend::cuda {
 
-Gpu current_gpu();               // throws Failure when there is no usable device
+// `capability` is that of the code that this build has for the device (built_for.h), the device's own where it has
+// none: a kernel of an older chip waits for no kernel before it and knows no clusters. Throws Failure when there is no
+// usable device.
+Gpu current_gpu();
 std::string current_gpu_name();  // slow to read (milliseconds): for sentences only
 
-// For selection: `capability` is what this build has code for there (built_for.h).
+// For selection; `capability` is 0 where this build has no code for the device.
 DeviceInfo as_device_info(const Gpu&);
 
 }  // namespace awq::backend::cuda

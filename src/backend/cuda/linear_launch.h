@@ -31,7 +31,7 @@ struct LinearArgs {
 
 // Limits of the device that launch geometry depends on; read once a call (cudaDeviceGetAttribute is a table lookup).
 struct Gpu {
-  int capability = 0;  // x 10
+  int capability = 0;  // x 10, of the code that runs there
   int sms = 0;
   int smem_per_block = 0;  // opt-in, bytes
 };

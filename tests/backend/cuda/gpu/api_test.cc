@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "backend/cuda/built_for.h"
+#include "backend/cuda/current_gpu.h"
 #include "backend/cuda/failure.h"
 #include "backend/cuda/gpu/device_case.h"
 #include "backend/cuda/kernel_rows.h"
@@ -36,6 +37,13 @@ TEST(BuiltFor, OldPtxStandsForOldKernelsOnNewChips) {
   constexpr BuiltFor kHopperOnly[] = {{90, true, true, true}};
   EXPECT_EQ(usable_capability(kHopperOnly, 90), 90);
   EXPECT_EQ(usable_capability(kHopperOnly, 100), 0);
+}
+
+// Launches ask it whether a kernel waits for the one before it, or knows clusters: its code decides, not the chip.
+TEST(BuiltFor, IsTheCapabilityOfTheCurrentGpu) {
+  if (const std::string why = why_no_gpu(); !why.empty()) GTEST_SKIP() << why;
+  const Gpu gpu = current_gpu();
+  EXPECT_EQ(gpu.capability, as_device_info(gpu).capability);
 }
 
 // Sizes need no device.
