@@ -27,7 +27,6 @@ bin=$dir/bin
 STEPS="
 # step       estimate  limit
 decode8b           35    120
-onelaunch8b        25     90
 decode7b           30    120
 versions8b        110    240
 loop               25     90
@@ -83,7 +82,6 @@ greedy() {  # NAME MODEL: 64 tokens on both devices
 # ---- the steps ----
 
 decode8b() { decode decode8b llama3-8b --prompt 512,2048 --batch 1,16 --version auto --stages; }
-onelaunch8b() { decode onelaunch8b llama3-8b --prompt 512 --batch 1 --version auto,one_launch --in-turn; }
 decode7b() { decode decode7b llama2-7b --prompt 512,2048 --batch 1,16 --version auto --stages; }
 versions8b() {
   decode versions8b llama3-8b --prompt 512 --batch 1,2,4,8,16,32,64 --version gemm,gemv,auto --in-turn --repeat 7 --cell-seconds 2
