@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <vector>
 
 #include "awq/error.h"
 #include "backend/cuda/kernels/tensor_maps.h"

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <vector>
 
 #include "awq/error.h"
 #include "backend/cuda/run/attention.h"

@@ -257,15 +257,13 @@ class StepAttention {
 #pragma unroll
       for (int c = 0; c < kColumns; ++c) add_times(sum[c], from[32 * c + lane()], weight);
     }
-    if (part_of_one()) return leave(copy, r, sum, merge.total);
+    if (my.part.used == 1) return leave(copy, r, sum, merge.total);
     float* const left = partial(copy, my.split, r);
 #pragma unroll
     for (int c = 0; c < kColumns; ++c)
       if (const int at = 64 * c + 2 * lane(); at < d()) publish(left + at, sum[c].x, sum[c].y);
     if (lane() == 0) publish(left + d(), merge.most(), merge.total);
   }
-
-  __device__ __forceinline__ bool part_of_one() const { return my.part.used == 1; }
 
   // Row r of the result.
   __device__ __forceinline__ void leave(const StepCopy& copy, int r, const float2 (&sum)[kColumns], float total) const {
