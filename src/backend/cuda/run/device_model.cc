@@ -22,9 +22,10 @@ constexpr int kMostReaders = 8;              // linears being read and decoded a
 struct FusedRow {
   RunLinear DeviceBlock::*linear;
   size_t first, count;
+  bool in_turn = false;  // their rows (host_linear.h)
 };
 constexpr FusedRow kFused[] = {
-    {&DeviceBlock::qkv, 0, 3}, {&DeviceBlock::o, 3, 1}, {&DeviceBlock::gate_up, 4, 2}, {&DeviceBlock::down, 6, 1}};
+    {&DeviceBlock::qkv, 0, 3}, {&DeviceBlock::o, 3, 1}, {&DeviceBlock::gate_up, 4, 2, true}, {&DeviceBlock::down, 6, 1}};
 
 class Loader {
  public:
@@ -110,7 +111,7 @@ class Loader {
     std::vector<LinearPart> parts;
     for (size_t i = row.first; i < row.first + row.count; ++i)
       parts.push_back({model::block_prefix(layer) + shapes[i].name, shapes[i].n, shapes[i].bias});
-    return read_linear(source_, parts, shapes[row.first].k, request_.options.version == "auto");
+    return read_linear(source_, parts, shapes[row.first].k, row.in_turn, request_.options.version == "auto");
   }
 
   const ExecutorRequest& request_;

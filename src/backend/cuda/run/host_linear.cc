@@ -11,11 +11,6 @@
 namespace awq::backend::cuda {
 namespace {
 
-template <class T>
-void append(std::vector<T>& to, const std::vector<T>& from) {
-  to.insert(to.end(), from.begin(), from.end());
-}
-
 f16_t checked_half(float value, const std::string& module) {
   const f16_t half = f32_to_f16(value);
   if ((half & 0x7c00) == 0x7c00)
@@ -66,47 +61,57 @@ std::vector<f16_t> unpacked(const Part& part) {
   return out;
 }
 
+// What is stored of the rows of all parts, `width` entries a row: part after part, or kRowsInTurn of each in turn.
+template <class Of>
+auto joined(std::span<Part> parts, size_t width, bool in_turn, const Of& of) {
+  std::decay_t<decltype(of(parts[0]))> all;
+  if (parts.size() == 1) return all = std::move(of(parts[0]));
+  size_t most = 0, sum = 0;
+  for (Part& part : parts) most = std::max(most, of(part).size()), sum += of(part).size();
+  all.reserve(sum);
+  const size_t step = in_turn ? kRowsInTurn * width : std::max<size_t>(most, 1);
+  for (size_t first = 0; first < most; first += step)
+    for (Part& part : parts) {
+      const auto& from = of(part);
+      all.insert(all.end(), from.begin() + static_cast<std::ptrdiff_t>(std::min(first, from.size())),
+                 from.begin() + static_cast<std::ptrdiff_t>(std::min(first + step, from.size())));
+    }
+  return all;
+}
+
 bool kernels_take(std::span<const Part> parts, int64_t n, int64_t k) {
   return std::all_of(parts.begin(), parts.end(), [&](const Part& part) {
     return part.is_packed && part.packed.group == parts[0].packed.group && is_layout(n, k, part.packed.group);
   });
 }
 
-// Channels of any part; a part without one of them has zeros there.
-format::SalientColumns joined_salient(std::span<const Part> parts, std::span<const LinearPart> shapes, int64_t n) {
+// The same for deltas of salient channels, which are stored channel by channel: channels of any part; a part without
+// one of them has zeros there.
+format::SalientColumns joined_salient(std::span<const Part> parts, int64_t n, bool in_turn) {
   format::SalientColumns all;
-  for (const Part& part : parts) append(all.index, part.salient.index);
+  for (const Part& part : parts) all.index.insert(all.index.end(), part.salient.index.begin(), part.salient.index.end());
   std::sort(all.index.begin(), all.index.end());
   all.index.erase(std::unique(all.index.begin(), all.index.end()), all.index.end());
   all.delta.resize(all.index.size() * static_cast<size_t>(n));
-  size_t first = 0;
+  int64_t first = 0;
   for (size_t p = 0; p < parts.size(); ++p) {
-    const auto rows = static_cast<size_t>(shapes[p].n);
-    for (size_t i = 0; i < parts[p].salient.index.size(); ++i) {
-      const auto at =
-          std::lower_bound(all.index.begin(), all.index.end(), parts[p].salient.index[i]) - all.index.begin();
-      std::copy_n(parts[p].salient.delta.begin() + static_cast<std::ptrdiff_t>(i * rows), rows,
-                  all.delta.begin() + at * n + static_cast<std::ptrdiff_t>(first));
+    const format::SalientColumns& from = parts[p].salient;
+    const int64_t rows = parts[p].packed.n;
+    for (size_t i = 0; i < from.index.size(); ++i) {
+      const auto at = std::lower_bound(all.index.begin(), all.index.end(), from.index[i]) - all.index.begin();
+      for (int64_t r = 0; r < rows; ++r)
+        all.delta[static_cast<size_t>(at * n + (in_turn ? row_in_turn(static_cast<int64_t>(p), r) : first + r))] =
+            from.delta[i * static_cast<size_t>(rows) + static_cast<size_t>(r)];
     }
     first += rows;
   }
   return all;
 }
 
-std::vector<f16_t> joined_bias(std::span<const Part> parts, std::span<const LinearPart> shapes) {
-  std::vector<f16_t> all;
-  if (std::all_of(parts.begin(), parts.end(), [](const Part& part) { return part.bias.empty(); })) return all;
-  for (size_t p = 0; p < parts.size(); ++p) {
-    const size_t before = all.size();
-    append(all, parts[p].bias);
-    all.resize(before + static_cast<size_t>(shapes[p].n));
-  }
-  return all;
-}
-
 }  // namespace
 
-HostLinear read_linear(const WeightSource& source, std::span<const LinearPart> shapes, int64_t k, bool any_version) {
+HostLinear read_linear(const WeightSource& source, std::span<const LinearPart> shapes, int64_t k, bool in_turn,
+                       bool any_version) {
   HostLinear out;
   out.k = k;
   std::vector<Part> parts;
@@ -114,27 +119,30 @@ HostLinear read_linear(const WeightSource& source, std::span<const LinearPart> s
     parts.push_back(read_part(source, shape, k));
     out.n += shape.n;
   }
-  out.bias = joined_bias(parts, shapes);
+  if (std::any_of(parts.begin(), parts.end(), [](const Part& part) { return !part.bias.empty(); })) {
+    for (size_t p = 0; p < parts.size(); ++p) parts[p].bias.resize(static_cast<size_t>(shapes[p].n));
+    out.bias = joined(parts, 1, in_turn, [](Part& part) -> auto& { return part.bias; });
+  }
   out.is_packed = kernels_take(parts, out.n, k);
   if (out.is_packed) {
-    out.salient = joined_salient(parts, shapes, out.n);
-    out.packed = std::move(parts[0].packed);
-    out.packed.n = out.n;
-    for (size_t p = 1; p < parts.size(); ++p) {
-      append(out.packed.q, parts[p].packed.q);
-      append(out.packed.scales, parts[p].packed.scales);
-      append(out.packed.zeros, parts[p].packed.zeros);
-    }
+    const auto groups = static_cast<size_t>(parts[0].packed.groups());
+    out.salient = joined_salient(parts, out.n, in_turn);
+    out.packed.n = out.n, out.packed.k = k, out.packed.group = parts[0].packed.group;
+    out.packed.q = joined(parts, static_cast<size_t>(k), in_turn, [](Part& part) -> auto& { return part.packed.q; });
+    out.packed.scales = joined(parts, groups, in_turn, [](Part& part) -> auto& { return part.packed.scales; });
+    out.packed.zeros = joined(parts, groups, in_turn, [](Part& part) -> auto& { return part.packed.zeros; });
     return out;
   }
   for (size_t p = 0; p < parts.size(); ++p) {
-    if (parts[p].is_packed && !any_version)
+    if (!parts[p].is_packed) continue;
+    if (!any_version)
       throw Error(ErrorKind::kBadInput,
                   fmt::format("no CUDA kernel takes {}: n = {}, k = {}, groups of {}; leave --version at auto, which "
                               "runs it unpacked",
                               shapes[p].module, shapes[p].n, k, parts[p].packed.group));
-    append(out.dense, parts[p].is_packed ? unpacked(parts[p]) : parts[p].dense);
+    parts[p].dense = unpacked(parts[p]);
   }
+  out.dense = joined(parts, static_cast<size_t>(k), in_turn, [](Part& part) -> auto& { return part.dense; });
   return out;
 }
 

@@ -1,5 +1,6 @@
-// A linear of the running model as it comes from the checkpoint: one, or several that read the same input put together
-// (q, k and v; gate and up), so that each token reads it in one launch.
+// A linear of the running model as it comes from the checkpoint: one, or several that read the same input put together,
+// so that each token reads it in one launch. q, k and v follow each other. Of gate and up come eight rows each in turn:
+// then the same lane of a product has number i of both (tile_layout.h).
 #pragma once
 #include <span>
 #include <string>
@@ -8,6 +9,13 @@
 #include "backend/cuda/plugin.h"
 
 namespace awq::backend::cuda {
+
+inline constexpr int64_t kRowsInTurn = 8;
+
+// Row `i` of part number `part` of two whose rows come in turn.
+constexpr int64_t row_in_turn(int64_t part, int64_t i) {
+  return (i / kRowsInTurn * 2 + part) * kRowsInTurn + i % kRowsInTurn;
+}
 
 struct LinearPart {
   std::string module;  // "model.layers.0.self_attn.q_proj"
@@ -25,7 +33,8 @@ struct HostLinear {
   std::vector<f16_t> bias;         // (n) or empty
 };
 
-// `any_version`: unpacking to f16 is allowed; else Error(kBadInput) names the part that no kernel takes.
-HostLinear read_linear(const WeightSource&, std::span<const LinearPart>, int64_t k, bool any_version);
+// `in_turn`: the rows of two parts of the same size, a multiple of kRowsInTurn. `any_version`: unpacking to f16 is
+// allowed; else Error(kBadInput) names the part that no kernel takes.
+HostLinear read_linear(const WeightSource&, std::span<const LinearPart>, int64_t k, bool in_turn, bool any_version);
 
 }  // namespace awq::backend::cuda

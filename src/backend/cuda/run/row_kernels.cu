@@ -77,11 +77,10 @@ __device__ __forceinline__ __half2 silu_times_pair(__half2 gate, __half2 up) {
 __global__ void silu_mul(const __half* gate_up, __half* out, int64_t m, int64_t n) {
   allow_next_kernel();
   wait_for_previous_kernel();
-  const int64_t across = n / 8, step = int64_t{gridDim.x} * blockDim.x;
-  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < m * across; i += step) {
-    const int64_t row = i / across, column = i % across;
-    const auto* gate = reinterpret_cast<const uint4*>(gate_up + row * 2 * n) + column;
-    const uint4 g = *gate, u = gate[across];
+  const int64_t step = int64_t{gridDim.x} * blockDim.x;
+  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < m * n / 8; i += step) {
+    const auto* const both = reinterpret_cast<const uint4*>(gate_up) + 2 * i;
+    const uint4 g = both[0], u = both[1];
     uint4 y;
     y.x = bits(silu_times_pair(as_half2(g.x), as_half2(u.x)));
     y.y = bits(silu_times_pair(as_half2(g.y), as_half2(u.y)));

@@ -33,7 +33,8 @@ struct AddNormArgs {
 };
 cudaError_t launch_add_norm(const AddNormArgs&, const LaunchTarget&);
 
-// out = silu(gate) * up, f16, held within f16's range; gate_up (m, 2 n): gate first.
+// out = silu(gate) * up, f16, held within f16's range; gate_up (m, 2 n): eight of gate and eight of up in turn
+// (host_linear.h).
 cudaError_t launch_silu_mul(const __half* gate_up, __half* out, int64_t m, int64_t n, const LaunchTarget&);
 
 // y[r] += bias

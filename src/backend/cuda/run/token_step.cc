@@ -34,22 +34,25 @@ std::vector<BlockViews> packed_views(const DeviceModel& model) {
   return all;
 }
 
+// Of gate and up, eight rows each.
+int64_t gate_up_tiles(const model::ModelConfig& c) { return c.intermediate * 2 / kTileRows; }
+
 // With more blocks than this some would have nothing of gate and up (token_step_exchange.cuh).
 int blocks_of_grid(const model::ModelConfig& c, int sms) {
-  return static_cast<int>(std::min<int64_t>(sms, c.intermediate / kTileRows));
+  return static_cast<int>(std::min<int64_t>(sms, gate_up_tiles(c)));
 }
 
 bool takes(const model::ModelConfig& c, int group, int grid) {
   const int64_t heads = c.heads / c.kv_heads;
   return (group == 32 || group == 64 || group == 128) && heads <= kMostStepHeads && c.head_dim <= kMostStepHeadDim &&
-         c.kv_heads <= grid && c.hidden <= kMostStepHidden && c.intermediate % kTileRows == 0;
+         c.kv_heads <= grid && c.hidden <= kMostStepHidden && gate_up_tiles(c) <= kMostStepTiles;
 }
 
 int tiles(int64_t n) { return static_cast<int>((n + kTileRows - 1) / kTileRows); }
 
 StepShape shape_of(const TileLayout& layout, int linear) {
-  const int parts = linear == kStepGateUp ? 2 : 1;
-  return {static_cast<int>(layout.n), static_cast<int>(layout.k), tiles(layout.n / parts), parts};
+  const bool claimed = linear == kStepQkv || linear == kStepGateUp;
+  return {static_cast<int>(layout.n), static_cast<int>(layout.k), tiles(layout.n), claimed};
 }
 
 StepMaps maps_of(const PackedView& w) {
@@ -149,14 +152,16 @@ TokenStep::TokenStep(const model::ModelConfig& c, const DeviceModel& model, cons
   args_.blocks = blocks_.as<StepBlock>();
   args_.exchange_at = step_exchange(args_);
   exchange_.reserve(2 * static_cast<size_t>(args_.exchange_at.bytes));
-  turn_.reserve(sizeof(uint32_t));
+  const size_t claims = blocks.size() * kStepLinears;
+  counters_.reserve((1 + claims) * sizeof(uint32_t));
   check_cuda(cudaMemsetAsync(exchange_.as(), 0xff, exchange_.bytes(), stream), "preparing working memory");
-  check_cuda(cudaMemsetAsync(turn_.as(), 0, turn_.bytes(), stream), "preparing working memory");
+  check_cuda(cudaMemsetAsync(counters_.as(), 0, counters_.bytes(), stream), "preparing working memory");
   args_.exchange = exchange_.as<unsigned char>();
-  args_.turn = turn_.as<uint32_t>();
+  args_.launches = counters_.as<uint32_t>();
+  args_.claims = args_.launches + 1;
 }
 
-uint64_t TokenStep::bytes() const { return blocks_.bytes() + exchange_.bytes() + turn_.bytes(); }
+uint64_t TokenStep::bytes() const { return blocks_.bytes() + exchange_.bytes() + counters_.bytes(); }
 
 cudaError_t TokenStep::launch(const Memory& memory, const LaunchTarget& on) const {
   TokenStepArgs a = args_;

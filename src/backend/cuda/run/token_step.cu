@@ -28,12 +28,12 @@ namespace {
 // Warps 0 .. 7.
 template <int kInUnit, int kD>
 __device__ __forceinline__ void work(const TokenStepArgs& a, unsigned char* smem, uint32_t base, uint32_t ring) {
-  const uint32_t turns = __ldcg(a.turn);
+  const uint32_t turns = __ldcg(a.launches) * a.layers;
   const StepAttention<kD> attention(a, smem);
   auto* const beside = reinterpret_cast<StepBeside*>(smem + StepSmem::kBeside);
   attention.prepare();
   const int group = __shfl_sync(~0u, threadIdx.x / 128, 0);
-  StepTurn turn{.at = {group, 0}, .next = group};
+  StepTurn turn{.tiles = TileQueue(base), .at = {group, 0}, .next = group};
 #pragma unroll 1
   for (int layer = 0; layer < a.layers; ++layer) {
     barrier_wait(base + StepSmem::kNextHere, layer % 2);
@@ -46,7 +46,6 @@ __device__ __forceinline__ void work(const TokenStepArgs& a, unsigned char* smem
       if (linear == kStepGateUp && threadIdx.x == 0) barrier_arrive(base + StepSmem::kNextWanted);
       if (linear == kStepDown) fence_grid();  // all of `middle` was read
       const StepShape& shape = a.shapes[linear];
-      if (static_cast<int>(blockIdx.x) >= shape.items) continue;
       if (linear == kStepO || linear == kStepDown) {
         take_x(smem, linear == kStepO ? copy.attended() : copy.activated(), shape.k);
       } else {
@@ -65,29 +64,27 @@ __device__ __forceinline__ void work(const TokenStepArgs& a, unsigned char* smem
   }
 }
 
-// What becomes of a row's sum, in lane `row % 16`. Gate and up come one after the other to the same lane. The rows of
+// What becomes of a row's sum, in lane `row % 16`; of gate and up, lane i + 8 has what belongs to lane i. The rows of
 // the residual stream are the same lane's after O and after down, so `hidden` is nobody else's while the grid runs.
 struct Finisher {
   const TokenStepArgs& a;
-  float gate = 0.f;
 
   __device__ __forceinline__ float before(int linear, int row) const {
     return linear == kStepO || linear == kStepDown ? __ldcg(a.hidden + row) : 0.f;
   }
   // By the warp; where the row is `mine`.
-  __device__ __forceinline__ void finish(const StepCopy& to, int linear, int row, bool mine, int part, float before,
-                                         float sum) {
+  __device__ __forceinline__ void finish(const StepCopy& to, int linear, int row, bool mine, float before,
+                                         float sum) const {
+    const float up = __shfl_down_sync(~0u, sum, 8);
+    const float y = linear == kStepGateUp ? silu_times(sum, up) : sum, next = __shfl_down_sync(~0u, y, 1);
+    if (!mine) return;
     if (linear == kStepO || linear == kStepDown) {
-      if (!mine) return;
       publish((linear == kStepO ? to.middle() : to.hidden()) + row, before + sum);
       __stcg(a.hidden + row, before + sum);
-      return;
+    } else if (row % 2 == 0) {
+      if (linear == kStepQkv) publish(to.qkv() + row, y, next);
+      if (linear == kStepGateUp && row % 16 < 8) publish(to.activated() + row / 16 * 8 + row % 8, y, next);
     }
-    const bool up = linear == kStepGateUp && part == 1;
-    const float y = up ? silu_times(gate, sum) : sum, next = __shfl_down_sync(~0u, y, 1);
-    gate = sum;
-    if (!mine || row % 2 != 0 || (linear == kStepGateUp && !up)) return;
-    publish(up ? to.activated() + row - a.shapes[kStepGateUp].items * kTileRows : to.qkv() + row, y, next);
   }
 };
 
@@ -111,8 +108,9 @@ __device__ __forceinline__ void fetch_beside(const TokenStepArgs& a, unsigned ch
 // Warp 8.
 __device__ __forceinline__ void finish_tiles(const TokenStepArgs& a, const unsigned char* smem, uint32_t base) {
   const int lane = threadIdx.x % 32;
-  const uint32_t turns = __ldcg(a.turn);
-  Finisher finisher{a};
+  const uint32_t launches = __ldcg(a.launches), turns = launches * a.layers;
+  const Finisher finisher{a};
+  TileQueue tiles(base);
   int done = 0;
   for (int layer = 0; layer < a.layers; ++layer) {
     const StepCopy now(a, turns + layer);
@@ -120,28 +118,27 @@ __device__ __forceinline__ void finish_tiles(const TokenStepArgs& a, const unsig
     for (int linear = 0; linear < kStepLinears; ++linear) {
       const StepShape& shape = a.shapes[linear];
       const __half* const bias = a.blocks[layer].beside.bias[linear];
-      if (linear == kStepO && static_cast<int>(blockIdx.x) < shape.items) {
+      if (linear == kStepO && static_cast<int>(blockIdx.x) < shape.tiles) {
         barrier_wait(base + StepSmem::kXOfO, layer % 2);
-        clear_next(a, turns + layer, blockIdx.x, min(static_cast<int>(gridDim.x), shape.items));
+        clear_next(a, turns + layer, blockIdx.x, min(static_cast<int>(gridDim.x), shape.tiles));
       }
-      const BlockTiles tiles(shape);
 #pragma unroll 1
-      for (int i = 0; i < tiles.count; ++i, ++done) {
-        const int row = tiles[i] * kTileRows + lane, slot = done % kStepSums;
+      for (uint32_t tile; (tile = tiles.take()) != kNoTile; ++done) {
+        const int row = tile * kTileRows + lane, slot = done % kStepSums;
         const bool mine = lane < kTileRows && row < shape.n;
         const float before = mine ? finisher.before(linear, row) : 0.f;
         float sum = mine && bias != nullptr ? __half2float(bias[row]) : 0.f;
         barrier_wait(base + StepSmem::kTileFull + 8 * slot, done / kStepSums % 2);
         const auto* const sums = reinterpret_cast<const float*>(smem + StepSmem::kSums) + slot * kStepWarps * kTileRows;
         for (int warp = 0; warp < kStepWarps; ++warp) sum += sums[warp * kTileRows + lane % kTileRows];
-        finisher.finish(now, linear, row, mine, tiles.part(i), before, sum);
+        finisher.finish(now, linear, row, mine, before, sum);
         __syncwarp();
         if (lane == 0) barrier_arrive(base + StepSmem::kTileFree + 8 * slot);
       }
     }
   }
   // All of the grid read it before the sums above could be.
-  if (blockIdx.x == 0 && lane == 0) *a.turn = turns + a.layers;
+  if (blockIdx.x == 0 && lane == 0) *a.launches = launches + 1;
 }
 
 template <int kInUnit, int kD>
@@ -163,6 +160,8 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1)
       barrier_init(base + barrier, 1);
     barriers_are_ready();
   }
+  for (int i = threadIdx.x; i < kStepQueue; i += kStepBlockThreads)
+    reinterpret_cast<uint32_t*>(smem + StepSmem::kTiles)[i] = 0;
   __syncthreads();
   if (const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0); warp < kStepWarps) {
     take_registers<kStepRegisters>();

@@ -39,11 +39,11 @@ struct alignas(128) StepBlock {
   StepBeside beside;
 };
 
-// What the linears of all blocks have in common.
+// What the linears of all blocks have in common. Rows of gate and up come in turn (host_linear.h).
 struct StepShape {
   int n = 0, k = 0;
-  int items = 0;  // that blocks of the grid take in turn: a tile of 16 rows, or for gate and up one of each
-  int parts = 1;  // tiles of an item, `n / parts` rows apart
+  int tiles = 0;         // of 16 rows
+  bool claimed = false;  // blocks of the grid take tiles as they have room for them, else in turn
 };
 
 // Where the numbers that blocks of the grid hand to each other begin, in bytes of a copy (token_step_exchange.cuh).
@@ -55,7 +55,7 @@ struct StepExchange {
 struct TokenStepArgs {
   const StepBlock* blocks = nullptr;
   int layers = 0, group = 0;  // quantization group: 32, 64 or 128
-  int grid = 0;               // blocks: at most the SMs, and items of gate and up
+  int grid = 0;               // blocks: at most the SMs, and tiles of gate and up
   StepShape shapes[kStepLinears];
   AttentionShape attention;
   float* hidden = nullptr;  // the residual stream, read and written
@@ -65,8 +65,9 @@ struct TokenStepArgs {
   float norm_eps = 0;
   unsigned char* exchange = nullptr;  // two copies: all bits set before the first launch
   StepExchange exchange_at;
-  uint32_t* turn = nullptr;  // blocks of the model that went by in all launches
-  int stages = 0;            // ring length
+  uint32_t* launches = nullptr;  // that went by
+  uint32_t* claims = nullptr;    // (layers, kStepLinears): tiles asked for, of all launches
+  int stages = 0;                // ring length
 };
 
 // Makes the launches. Throws Error for a model or GPU that the kernel does not take: what refusal() says.
@@ -87,7 +88,7 @@ class TokenStep {
 
  private:
   TokenStepArgs args_;
-  DeviceBuffer blocks_, exchange_, turn_;
+  DeviceBuffer blocks_, exchange_, counters_;
 };
 
 // Shared memory that the ring and everything before it take.

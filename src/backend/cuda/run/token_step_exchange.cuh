@@ -11,7 +11,7 @@
 //   nobody has written to it yet          what block i + 1 makes depends on all rows of O
 //   nobody takes the old for the new      a finisher's fence stands between clearing and its rows of O, a reader's
 //                                         between these and the next block. Every block of the grid reads them, because
-//                                         the grid has no more blocks than gate and up have items
+//                                         the grid has no more blocks than gate and up have tiles
 #pragma once
 #include <cuda_fp16.h>
 

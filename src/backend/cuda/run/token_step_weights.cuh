@@ -3,9 +3,10 @@
 //
 //   y = sum over groups of  s 2^24 sum (q - z) 2^-24 x        one token
 //
-// A tile is 16 rows and all of k, which the blocks of the grid take in turn: 256 tiles for n = 4096, 1.94 a block of
-// 132, so 3 % of the time is lost where they do not come out even, and no block needs another's sums. The eight columns
-// of the product (fragments.cuh: mma) all hold the one token, so no lane has to mask anything.
+// A tile is 16 rows and all of k, so no block needs another's sums: 256 tiles for n = 4096, 1.94 a block of 132, of
+// which 3 % of the time is lost. Copies are not equally quick for all blocks, so tiles of q, k, v, gate and up, of which
+// there are many, go to the block that has room for one. The eight columns of the product (fragments.cuh: mma) all
+// hold the one token, so no lane has to mask anything.
 //
 // Bytes of a stage 16,384 + scales and zero points; an SM gets 17 a cycle (4.6 TB/s, 132 SMs, 1.98 GHz), so a stage may
 // take 1,000 cycles. A warp has 512 k of every other stage, of which a scheduler has one at a time: 160 instructions of
@@ -32,10 +33,26 @@ __device__ __forceinline__ void prefetch_norms(const StepBlock& block, int hidde
   prefetch_to_l2(block.beside.post_attention_norm, hidden * 4);
 }
 
+// Where a block's next tile of a linear comes from, after its first, number blockIdx.x. Of a linear with n tiles, all
+// blocks together ask n times in a launch, the last time in vain, so counters need no clearing.
+struct TileSource {
+  uint32_t* claims;  // null: in turn
+  uint32_t before;   // claims of all launches before
+
+  __device__ __forceinline__ TileSource(const TokenStepArgs& a, int layer, int linear, uint32_t launches)
+      : claims(a.shapes[linear].claimed ? a.claims + layer * kStepLinears + linear : nullptr),
+        before(launches * a.shapes[linear].tiles) {}
+  __device__ __forceinline__ uint32_t after(uint32_t tile) const {
+    return gridDim.x + (claims == nullptr ? tile : atomicAdd(claims, 1) - before);
+  }
+};
+
 // Runs in one lane, and never waits for a result: only for room. Norms too are in L2 before they are needed.
 template <int kInUnit>
 __device__ __forceinline__ void copy_weights(const TokenStepArgs& a, uint32_t smem, uint32_t ring) {
   using Stage = StepStage<kInUnit>;
+  const uint32_t launches = __ldcg(a.launches);
+  TileQueue queue(smem);
   RingPosition at{0, 1};  // an untouched barrier counts as passed
   for (int layer = 0; layer < a.layers; ++layer) {
     if (layer + 1 < a.layers && layer % gridDim.x == blockIdx.x)
@@ -48,10 +65,13 @@ __device__ __forceinline__ void copy_weights(const TokenStepArgs& a, uint32_t sm
       else if (layer + 1 < a.layers)
         prefetch_maps(a.blocks[layer + 1].maps[0]);
       const int stages = step_stages(a.shapes[linear].k);
-      const BlockTiles tiles(a.shapes[linear]);
+      const auto tiles = static_cast<uint32_t>(a.shapes[linear].tiles);
+      const TileSource source(a, layer, linear, launches);
 #pragma unroll 1
-      for (int i = 0; i < tiles.count; ++i) {
-        const int tile = tiles[i], row_block = tile / 4, quarter = tile % 4;
+      for (uint32_t tile = blockIdx.x, next; tile < tiles; tile = next) {
+        next = source.after(tile);  // on its way while this one is copied
+        queue.put(tile);
+        const int row_block = tile / 4, quarter = tile % 4;
 #pragma unroll 1
         for (int s = 0; s < stages; ++s) {
           const uint32_t full = smem + StepSmem::kFull + 8 * at.slot, to = ring + at.slot * Stage::kBytes;
@@ -66,6 +86,7 @@ __device__ __forceinline__ void copy_weights(const TokenStepArgs& a, uint32_t sm
           at.advance(a.stages);
         }
       }
+      queue.put(kNoTile);
     }
   }
 }
@@ -194,6 +215,7 @@ struct Unit {
 // Two groups of four warps take alternate stages, so that one multiplies while the other waits; a warp has 512 k of
 // each. Tried: a turn of two tiles, which share what is read of x, 20 % slower.
 struct StepTurn {
+  TileQueue tiles;
   RingPosition at;
   int next;      // this group's next stage, counted from the tile's first
   int sums = 0;  // tiles left for the finisher
@@ -220,11 +242,10 @@ __device__ __forceinline__ void multiply_tiles(const TokenStepArgs& a, const Ste
   const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
   const int stages = step_stages(shape.k), units = (shape.k + kPadK - 1) / kPadK;
   const uint32_t x = smem + StepSmem::kX + lane / 8 * 16;
-  const BlockTiles tiles(shape);
 #pragma unroll 1
-  for (int i = 0; i < tiles.count; ++i) {
+  for (uint32_t tile; (tile = turn.tiles.take()) != kNoTile;) {
     float2 total = make_float2(0.f, 0.f);
-    const int odd = tiles[i] % 2;
+    const int odd = tile % 2;
 #pragma unroll 1
     for (; turn.next < stages; turn.next += 2) {
       const uint32_t stage = ring + turn.at.slot * Stage::kBytes;

@@ -295,7 +295,7 @@ std::string run(const Launch& launch, const std::function<void()>& body) {
 const Launch& running() { return scheduler->launch(); }
 void happened() {
   scheduler->happened();
-  if (current != nullptr) current->polled.clear();
+  if (current != nullptr) current->polled.clear(), current->polled_next = 0;
 }
 void wait(Wait w) {
   current->wait = w;
@@ -303,18 +303,24 @@ void wait(Wait w) {
 }
 void pause() { wait({Wait::kPause, "a pause"}); }
 
-// The loop goes round when it comes back to its first load. Of several it is not known which one it waits for.
+// The loop goes round when it comes back to a load that it passed; those in front of that one were of other loops. Of
+// several loads it is not known which one it waits for.
 void poll(const char* what, const void* address, int size) {
   auto& polled = current->polled;
   const auto seen = std::find_if(polled.begin(), polled.end(), [&](const Polled& p) { return p.address == address; });
+  const auto at = static_cast<size_t>(seen - polled.begin());
   const uint64_t value = value_at(address, size);
-  if (seen == polled.end() || seen->value != value) {
-    if (seen == polled.end())
-      polled.push_back({address, value});
-    else
-      seen->value = value;
+  const bool again = at < current->polled_next;
+  current->polled_next = at + 1;
+  if (seen == polled.end()) {
+    polled.push_back({address, value});
     scheduler->happened();
-  } else if (seen == polled.begin()) {
+  } else if (seen->value != value) {
+    seen->value = value;
+    scheduler->happened();
+  } else if (again) {
+    polled.erase(polled.begin(), seen);
+    current->polled_next = 1;
     wait(polled.size() == 1 ? Wait{Wait::kChange, what, address, value, size} : Wait{Wait::kPause, what});
   }
 }

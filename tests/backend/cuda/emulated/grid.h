@@ -55,6 +55,7 @@ struct Thread {
   std::vector<std::function<void()>> products;  // of wgmma, likewise
   std::vector<std::vector<std::function<void()>>> product_groups;
   std::vector<Polled> polled;  // since it last did anything else
+  size_t polled_next = 0;      // the load of them that it has not come to since
   uint64_t cluster_phase = 0;  // in which it arrived at its barrier
   bool at_cluster = false;     // and has not waited since
 };

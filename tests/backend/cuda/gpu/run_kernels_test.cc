@@ -12,6 +12,7 @@
 #include "backend/cuda/gpu/device_case.h"
 #include "backend/cuda/run/dense.h"
 #include "backend/cuda/run/dense_stream.h"
+#include "backend/cuda/run/host_linear.h"
 #include "backend/cuda/run/pick_token.h"
 #include "backend/cuda/run/row_kernels.h"
 #include "core/half.h"
@@ -117,15 +118,16 @@ TEST_F(RunKernels, AddNormOfPickedRowsLeavesHiddenAlone) {
 TEST_F(RunKernels, SiluMulIsTheDefinitionAndStaysInRange) {
   constexpr int64_t kM = 5, kN = 1048;
   std::vector<uint16_t> gate_up = halves(kM * 2 * kN, 4);
-  gate_up[0] = f32_to_f16(60000), gate_up[kN] = f32_to_f16(60000);   // beyond f16: held
-  gate_up[1] = f32_to_f16(-60000), gate_up[kN + 1] = f32_to_f16(1);  // e^60000 is infinite: 0
+  gate_up[0] = f32_to_f16(60000), gate_up[8] = f32_to_f16(60000);   // beyond f16: held
+  gate_up[1] = f32_to_f16(-60000), gate_up[9] = f32_to_f16(1);  // e^60000 is infinite: 0
   const DeviceMemory in = on_device(gate_up);
   DeviceMemory out(kM * kN * 2);
   finish(launch_silu_mul(at<__half>(in), at<__half>(out), kM, kN, on_));
   const auto got = out.download<uint16_t>();
   for (int64_t r = 0; r < kM; ++r)
     for (int64_t i = 0; i < kN; ++i) {
-      const double gate = f16_to_f32(gate_up[r * 2 * kN + i]), up = f16_to_f32(gate_up[r * 2 * kN + kN + i]);
+      const auto part = [&](int64_t p) { return f16_to_f32(gate_up[r * 2 * kN + row_in_turn(p, i)]); };
+      const double gate = part(0), up = part(1);
       const double want = std::clamp(gate / (1 + std::exp(-gate)) * up, -65504.0, 65504.0);
       ASSERT_NEAR(f16_to_f32(got[r * kN + i]), want, std::abs(want) * (0x1p-11 + 0x1p-17) + 0x1p-24) << r << " " << i;
     }

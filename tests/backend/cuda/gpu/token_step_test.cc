@@ -29,6 +29,7 @@ void PrintTo(const StepCase& c, std::ostream* out) { *out << c.name; }
 
 constexpr float kEps = 1e-5f, kTheta = 10000;
 
+double silu(double v) { return v / (1 + std::exp(-v)); }
 float rounded(double v) { return f16_to_f32(f32_to_f16(static_cast<float>(v))); }
 
 // The model on the host.
@@ -162,7 +163,7 @@ struct StepProblem {
       const std::vector<double> y = multiplied(b.linears[kStepGateUp], normed(h, b.post_norm));
       std::vector<double> activated;
       for (int i = 0; i < shape.intermediate; ++i)
-        activated.push_back(rounded(y[i] / (1 + std::exp(-y[i])) * y[i + shape.intermediate]));
+        activated.push_back(rounded(silu(y[row_in_turn(0, i)]) * y[row_in_turn(1, i)]));
       add(multiplied(b.linears[kStepDown], activated));
     }
     return h;
