@@ -20,7 +20,9 @@ struct LinearArgs {
   int64_t m = 0;
   bool bf16 = false;        // type of x and y; else f16
   const void* x = nullptr;  // (m, k)
-  void* y = nullptr;        // (m, n)
+  void* y = nullptr;        // (m, n); gated: (m, n / 2)
+  // Rows of gate and up come eight in turn (run/host_linear.h), n is a multiple of 16, and y = silu(gate) up.
+  bool gated = false;
   const void *qweight = nullptr, *scales = nullptr, *zeros = nullptr;
   const void* bias = nullptr;  // f16 (n) or null
   Salient salient;
@@ -41,6 +43,7 @@ struct Gpu {
 struct Launcher {
   size_t (*workspace)(const LinearArgs&, const Gpu&);
   cudaError_t (*launch)(const LinearArgs&, const Gpu&);
+  bool gates = false;  // takes LinearArgs::gated
 };
 
 }  // namespace awq::backend::cuda

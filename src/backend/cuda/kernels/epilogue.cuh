@@ -1,7 +1,8 @@
 // What happens to a finished sum on its way to y: bias, the fp16 correction of the salient input channels, one
 // rounding.
 //
-//   y[token][row] = T(acc + bias[row] + sum_c x[token][index[c]] * delta[c][row])      sums in float32, c ascending
+//   sum = acc + bias[row] + sum_c x[token][index[c]] * delta[c][row]      in float32, c ascending
+//   y[token][row] = T(sum), or, of gate and up, T(silu(sum of gate) * sum of up)
 //
 // One place for all kernels, so that every kernel rounds and corrects alike.
 #pragma once
@@ -10,6 +11,7 @@
 
 #include <cstring>
 
+#include "backend/cuda/kernels/silu.cuh"
 #include "backend/cuda/linear_launch.h"
 
 namespace awq::backend::cuda {
@@ -54,6 +56,7 @@ struct Epilogue {
   const int32_t* index;
   int salient;
   int64_t m, n, k;
+  bool gated = false;  // LinearArgs
 
   // `acc` with bias and correction; row < n and token < m.
   __device__ float finish(int row, int64_t token, float acc) const {
@@ -77,7 +80,7 @@ struct Epilogue {
       add_salient(acc, row, token, 0, salient,
                   [this](int c, int64_t at) { return at < m ? to_float(x[at * k + index[c]]) : 0.f; });
     }
-    store_rounded(row, token, acc);
+    gated ? store_gated(row, token, acc) : store_rounded(row, token, acc);
   }
 
   // Transposed in registers, so that four lanes write the 16 bytes of a token's 8 rows.
@@ -95,6 +98,21 @@ struct Epilogue {
         const uint32_t rows = transpose_8x8(pack_pair<T>(acc[j][2 * h], acc[j][2 * h + 1]));  // token g, rows 2t, 2t+1
         if (8 * j + g < tokens) *reinterpret_cast<uint32_t*>(out + int64_t(j) * 8 * n + 8 * h) = rows;
       }
+    }
+  }
+
+  // Rows `row` .. + 7 are of gate, the next eight of up: a lane has both.
+  template <int kTiles>
+  __device__ void store_gated(int row, int64_t token, const float (&acc)[kTiles][4]) const {
+    if (row >= n) return;
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+    T* const out = y + ((token + g) * n + row) / 2 + 2 * t;
+    const int tokens = static_cast<int>(m - token < 8 * kTiles ? m - token : 8 * kTiles);
+#pragma unroll
+    for (int j = 0; j < kTiles; ++j) {
+      const uint32_t rows =
+          transpose_8x8(pack_pair<T>(silu_times(acc[j][0], acc[j][2]), silu_times(acc[j][1], acc[j][3])));
+      if (8 * j + g < tokens) *reinterpret_cast<uint32_t*>(out + int64_t(j) * 4 * n) = rows;
     }
   }
 
@@ -140,7 +158,8 @@ Epilogue<T> make_epilogue(const LinearArgs& a) {
           a.salient.count,
           a.m,
           a.layout.n,
-          a.layout.k};
+          a.layout.k,
+          a.gated};
 }
 
 }  // namespace awq::backend::cuda

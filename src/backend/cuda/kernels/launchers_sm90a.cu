@@ -19,9 +19,13 @@ size_t workspace(const LinearArgs&, const Gpu& gpu) {
 
 }  // namespace
 
-const Launcher kGemvPipelineSm90a = {workspace<kIntegerTiles>,
-                                     launch<kIntegerTiles, launch_gemv_w4a16_sm90a_f16, launch_gemv_w4a16_sm90a_bf16>};
-const Launcher kGemmWgmmaSm90a = {workspace<kScaledTiles>,
-                                  launch<kScaledTiles, launch_gemm_w4a16_sm90a_f16, launch_gemm_w4a16_sm90a_bf16>};
+const Launcher kGemvPipelineSm90a = {
+    .workspace = workspace<kIntegerTiles>,
+    .launch = launch<kIntegerTiles, launch_gemv_w4a16_sm90a_f16, launch_gemv_w4a16_sm90a_bf16>,
+    .gates = true};
+const Launcher kGemmWgmmaSm90a = {
+    .workspace = workspace<kScaledTiles>,
+    .launch = launch<kScaledTiles, launch_gemm_w4a16_sm90a_f16, launch_gemm_w4a16_sm90a_bf16>,
+    .gates = true};
 
 }  // namespace awq::backend::cuda

@@ -58,10 +58,11 @@ BlockRunner::BlockRunner(const model::ModelConfig& config, const DeviceModel& mo
   tickets_.reserve(static_cast<size_t>(split_tickets(shape, kMostTogether)) * sizeof(int32_t));
   pick_tickets_.reserve(static_cast<size_t>(logit_rows_) * sizeof(int32_t));
   draw_rows_.reserve(kMostDrawn * sizeof(DrawRow));
+  head_ticket_.reserve(sizeof(int32_t));
   if (in_one == InOneLaunch::kAlways ||
       (in_one == InOneLaunch::kWherePossible && !TokenStep::refusal(config, model, gpu)))
     token_step_.emplace(config, model, gpu, stream);
-  for (const DeviceBuffer* zeroed : {&tickets_, &pick_tickets_, &draw_rows_})
+  for (const DeviceBuffer* zeroed : {&tickets_, &pick_tickets_, &draw_rows_, &head_ticket_})
     check_cuda(cudaMemsetAsync(zeroed->as(), 0, zeroed->bytes(), stream), "clearing working memory");
   // Rows that fill up a batch attend to nothing and leave theirs as it is: it must be numbers.
   check_cuda(cudaMemsetAsync(attended_.as(), 0, attended_.bytes(), stream), "clearing working memory");
@@ -71,7 +72,7 @@ uint64_t BlockRunner::bytes() const {
   uint64_t sum = token_step_ ? token_step_->bytes() : 0;
   for (const DeviceBuffer* b :
        {&hidden_, &normed_, &qkv_, &attended_, &gate_up_, &activated_, &out_, &logits_, &rows_, &segments_, &picked_,
-        &partials_, &tickets_, &best_, &pick_tickets_, &draw_rows_, &workspace_})
+        &partials_, &tickets_, &best_, &pick_tickets_, &draw_rows_, &head_ticket_, &workspace_})
     sum += b->bytes();
   return sum;
 }
@@ -135,6 +136,12 @@ void BlockRunner::linear(const RunLinear& w, const DeviceBuffer& x, const Device
   w.forward(x.as(), y.as(), m, workspace_, on_);
 }
 
+// As far as silu(gate) up where the kernel does that.
+void BlockRunner::gate_and_up(const RunLinear& w, int64_t m) {
+  const bool gates = w.gates(m);
+  w.forward(normed_.as(), (gates ? activated_ : gate_up_).as(), m, workspace_, on_, gates);
+}
+
 void BlockRunner::activate(int64_t m) {
   launched(launch_silu_mul(gate_up_.as<__half>(), activated_.as<__half>(), m, config_.intermediate, on_),
            "launching the activation");
@@ -159,8 +166,8 @@ void BlockRunner::run_blocks(int64_t m, const SegmentList& list) {
     attend(layer, m, list);
     linear(block.o, attended_, out_, m);
     norm(out_.as<__half>(), block.post_attention_norm, m);
-    linear(block.gate_up, normed_, gate_up_, m);
-    activate(m);
+    gate_and_up(block.gate_up, m);
+    if (!block.gate_up.gates(m)) activate(m);
     linear(block.down, activated_, out_, m);
   }
 }
@@ -180,16 +187,20 @@ std::vector<Stage> BlockRunner::stages(int64_t m, const SegmentList& list, int32
              [this](int64_t) { return model_.block_bytes(); }},
             head,
             picked};
-  return {{"norm 1", [=, this](int64_t l) { norm(out_.as<__half>(), block(l).input_norm, m); }, true, none},
-          of("q k v", &DeviceBlock::qkv, normed_, qkv_),
-          {"attention", [=, this](int64_t l) { attend(l, m, list); }, true, none},
-          of("o", &DeviceBlock::o, attended_, out_),
-          {"norm 2", [=, this](int64_t l) { norm(out_.as<__half>(), block(l).post_attention_norm, m); }, true, none},
-          of("gate up", &DeviceBlock::gate_up, normed_, gate_up_),
-          {"silu mul", [=, this](int64_t) { activate(m); }, true, none},
-          of("down", &DeviceBlock::down, activated_, out_),
-          head,
-          picked};
+  std::vector<Stage> all = {
+      {"norm 1", [=, this](int64_t l) { norm(out_.as<__half>(), block(l).input_norm, m); }, true, none},
+      of("q k v", &DeviceBlock::qkv, normed_, qkv_),
+      {"attention", [=, this](int64_t l) { attend(l, m, list); }, true, none},
+      of("o", &DeviceBlock::o, attended_, out_),
+      {"norm 2", [=, this](int64_t l) { norm(out_.as<__half>(), block(l).post_attention_norm, m); }, true, none},
+      {"gate up", [=, this](int64_t l) { gate_and_up(block(l).gate_up, m); }, true,
+       [=](int64_t l) { return block(l).gate_up.bytes(); }},
+      of("down", &DeviceBlock::down, activated_, out_),
+      head,
+      picked};
+  if (!block(0).gate_up.gates(m))
+    all.insert(all.begin() + 6, {"silu mul", [=, this](int64_t) { activate(m); }, true, none});
+  return all;
 }
 
 void BlockRunner::run_head(int64_t m, const int32_t* picked) {
@@ -200,7 +211,8 @@ void BlockRunner::run_head(int64_t m, const int32_t* picked) {
                        .x = normed_.as<__half>(),
                        .w = model_.head->as<__half>(),
                        .y = logits_.as(),
-                       .wide = true};
+                       .wide = true,
+                       .ticket = head_ticket_.as<int32_t>()};
   failure_as_error([&] { launched(multiply_dense(head, workspace_.as(), on_), "launching lm_head"); });
 }
 

@@ -70,6 +70,7 @@ class BlockRunner {
   void run_blocks_in_one();
   void attend(int64_t layer, int64_t m, const SegmentList&);
   void linear(const RunLinear&, const DeviceBuffer& x, const DeviceBuffer& y, int64_t m);
+  void gate_and_up(const RunLinear&, int64_t m);
   void activate(int64_t m);
   AttentionShape attention_shape(int64_t layer) const;
   void norm(const __half* y, const DeviceBuffer& weight, int64_t m, const int32_t* picked = nullptr,
@@ -86,7 +87,7 @@ class BlockRunner {
   DeviceBuffer normed_, qkv_, attended_, gate_up_, activated_, out_;  // f16
   DeviceBuffer logits_, rows_, segments_, picked_;
   std::optional<TokenStep> token_step_;
-  DeviceBuffer partials_, tickets_, best_, pick_tickets_, draw_rows_, workspace_;
+  DeviceBuffer partials_, tickets_, best_, pick_tickets_, draw_rows_, head_ticket_, workspace_;
 };
 
 }  // namespace awq::backend::cuda

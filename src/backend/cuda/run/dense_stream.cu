@@ -3,7 +3,7 @@
 //
 // One block an SM for the whole product; x stays in its shared memory.
 //
-//   tile      16 rows, all of k; tile block, block + grid, ...
+//   tile      16 rows, all of k; tile block, block + grid, then in turn, or as blocks ask for them (DenseArgs::ticket)
 //   stage     16 rows x 512 k, one box of a tensor map: [chunk of 64 k][row][128 bytes], swizzled: 16-byte unit u of
 //   row
 //             r lies at u ^ (r % 8)
@@ -28,7 +28,9 @@ namespace {
 constexpr int kWarps = 4, kConsumers = 32 * kWarps, kThreads = kConsumers + 32, kRows = 16;
 constexpr int kChunk = 64, kChunkBytes = kRows * kChunk * 2, kChunksAStage = 8, kStage = kChunksAStage * kChunkBytes;
 constexpr int kMostStages = 12, kLeastStages = 3;
-constexpr int kSumsAt = 2 * kMostStages * 8 + 64;  // after the barriers
+constexpr int kTilesAt = 2 * kMostStages * 8;  // after the barriers: of the stages
+constexpr int kSumsAt = kTilesAt + 64;
+constexpr uint32_t kNoTile = ~0u;
 
 struct Layout {  // bytes of shared memory
   int x_pitch, x_at, ring_at;
@@ -56,6 +58,16 @@ struct Slot {
 };
 
 __device__ __forceinline__ void consumers_meet() { asm volatile("bar.sync 1, %0;" ::"n"(kConsumers) : "memory"); }
+
+// The tile behind `tile`. Of all blocks together tiles - grid ask for a ticket, and the last one clears it. The first
+// two tiles of a block are fixed: copying them need not wait until the kernel before has left the ticket alone.
+__device__ __forceinline__ int tile_after(const DenseArgs& a, int tile, int tiles) {
+  const int grid = static_cast<int>(gridDim.x);
+  if (a.ticket == nullptr || tile < grid) return tile + grid;
+  const int asked = atomicAdd(a.ticket, 1);
+  if (asked == tiles - grid - 1) *a.ticket = 0;
+  return 2 * grid + asked;
+}
 
 __device__ __forceinline__ void copy_x(const DenseArgs& a, uint32_t to, int pitch) {
   const int vectors = static_cast<int>(a.k / 8);
@@ -111,6 +123,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const Layout layout(a);
   const uint32_t full = smem_address(smem), empty = full + 8 * kMostStages, xs = full + layout.x_at;
   const uint32_t ring = (full + layout.ring_at + 1023) / 1024 * 1024;
+  auto* const tile_of = reinterpret_cast<uint32_t*>(smem + kTilesAt);
   const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
   const int tiles = static_cast<int>((a.n + kRows - 1) / kRows), chunks = static_cast<int>(a.k / kChunk);
   if (threadIdx.x == 0) {
@@ -123,13 +136,21 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (warp == kWarps) {  // weights do not depend on the previous kernel
     if (!elect_one()) return;
     Slot at{0, 1};  // an untouched barrier counts as passed: the first round does not wait
-    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x)
+    bool waited = false;
+    for (int tile = blockIdx.x, next; tile < tiles; tile = next) {
+      if (!waited && tile >= static_cast<int>(gridDim.x)) wait_for_previous_kernel(), waited = true;
+      next = tile_after(a, tile, tiles);  // on its way while this one is copied
       for (int chunk = 0; chunk < chunks; chunk += kChunksAStage) {
         barrier_wait(empty + 8 * at.slot, at.parity);
+        tile_of[at.slot] = tile;
         barrier_expect(full + 8 * at.slot, kStage);
         tensor_copy(ring + at.slot * kStage, &map, 0, tile * kRows, chunk, full + 8 * at.slot, kEvictFirst);
         at.advance(stages);
       }
+    }
+    barrier_wait(empty + 8 * at.slot, at.parity);
+    tile_of[at.slot] = kNoTile;
+    barrier_arrive(full + 8 * at.slot);
     return;
   }
 
@@ -140,7 +161,10 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int m = static_cast<int>(a.m);
   Slot at{0, 0};
   int turn = 0;
-  for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x, turn ^= 1) {
+  for (;; turn ^= 1) {
+    barrier_wait(full + 8 * at.slot, at.parity);
+    const uint32_t tile = tile_of[at.slot];
+    if (tile == kNoTile) break;
     float acc[2][kTiles][4] = {};
     for (int first = 0; first < chunks; first += kChunksAStage) {
       barrier_wait(full + 8 * at.slot, at.parity);

@@ -24,8 +24,10 @@ struct FusedRow {
   size_t first, count;
   bool in_turn = false;  // their rows (host_linear.h)
 };
-constexpr FusedRow kFused[] = {
-    {&DeviceBlock::qkv, 0, 3}, {&DeviceBlock::o, 3, 1}, {&DeviceBlock::gate_up, 4, 2, true}, {&DeviceBlock::down, 6, 1}};
+constexpr FusedRow kFused[] = {{&DeviceBlock::qkv, 0, 3},
+                               {&DeviceBlock::o, 3, 1},
+                               {&DeviceBlock::gate_up, 4, 2, true},
+                               {&DeviceBlock::down, 6, 1}};
 
 class Loader {
  public:

@@ -89,7 +89,8 @@ bool kernels_take(std::span<const Part> parts, int64_t n, int64_t k) {
 // one of them has zeros there.
 format::SalientColumns joined_salient(std::span<const Part> parts, int64_t n, bool in_turn) {
   format::SalientColumns all;
-  for (const Part& part : parts) all.index.insert(all.index.end(), part.salient.index.begin(), part.salient.index.end());
+  for (const Part& part : parts)
+    all.index.insert(all.index.end(), part.salient.index.begin(), part.salient.index.end());
   std::sort(all.index.begin(), all.index.end());
   all.index.erase(std::unique(all.index.begin(), all.index.end()), all.index.end());
   all.delta.resize(all.index.size() * static_cast<size_t>(n));
@@ -121,16 +122,20 @@ HostLinear read_linear(const WeightSource& source, std::span<const LinearPart> s
   }
   if (std::any_of(parts.begin(), parts.end(), [](const Part& part) { return !part.bias.empty(); })) {
     for (size_t p = 0; p < parts.size(); ++p) parts[p].bias.resize(static_cast<size_t>(shapes[p].n));
-    out.bias = joined(parts, 1, in_turn, [](Part& part) -> auto& { return part.bias; });
+    out.bias = joined(
+        parts, 1, in_turn, [](Part & part) -> auto& { return part.bias; });
   }
   out.is_packed = kernels_take(parts, out.n, k);
   if (out.is_packed) {
     const auto groups = static_cast<size_t>(parts[0].packed.groups());
     out.salient = joined_salient(parts, out.n, in_turn);
     out.packed.n = out.n, out.packed.k = k, out.packed.group = parts[0].packed.group;
-    out.packed.q = joined(parts, static_cast<size_t>(k), in_turn, [](Part& part) -> auto& { return part.packed.q; });
-    out.packed.scales = joined(parts, groups, in_turn, [](Part& part) -> auto& { return part.packed.scales; });
-    out.packed.zeros = joined(parts, groups, in_turn, [](Part& part) -> auto& { return part.packed.zeros; });
+    out.packed.q = joined(
+        parts, static_cast<size_t>(k), in_turn, [](Part & part) -> auto& { return part.packed.q; });
+    out.packed.scales = joined(
+        parts, groups, in_turn, [](Part & part) -> auto& { return part.packed.scales; });
+    out.packed.zeros = joined(
+        parts, groups, in_turn, [](Part & part) -> auto& { return part.packed.zeros; });
     return out;
   }
   for (size_t p = 0; p < parts.size(); ++p) {
@@ -142,7 +147,8 @@ HostLinear read_linear(const WeightSource& source, std::span<const LinearPart> s
                               shapes[p].module, shapes[p].n, k, parts[p].packed.group));
     parts[p].dense = unpacked(parts[p]);
   }
-  out.dense = joined(parts, static_cast<size_t>(k), in_turn, [](Part& part) -> auto& { return part.dense; });
+  out.dense = joined(
+      parts, static_cast<size_t>(k), in_turn, [](Part & part) -> auto& { return part.dense; });
   return out;
 }
 

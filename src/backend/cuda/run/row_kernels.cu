@@ -5,9 +5,9 @@
 
 #include "backend/cuda/kernels/fragments.cuh"
 #include "backend/cuda/kernels/launch_kernel.h"
+#include "backend/cuda/kernels/silu.cuh"
 #include "backend/cuda/run/block_sum.cuh"
 #include "backend/cuda/run/row_kernels.h"
-#include "backend/cuda/run/silu.cuh"
 
 namespace awq::backend::cuda {
 namespace {

@@ -80,8 +80,12 @@ size_t RunLinear::workspace_bytes(int64_t most_rows) const {
   });
 }
 
-void RunLinear::forward(const void* x, void* y, int64_t m, const DeviceBuffer& workspace,
-                        const LaunchTarget& on) const {
+bool RunLinear::gates(int64_t m) const {
+  return is_packed_ && failure_as_error([&] { return launcher(chosen_row(version_.c_str(), args(m), gpu_)).gates; });
+}
+
+void RunLinear::forward(const void* x, void* y, int64_t m, const DeviceBuffer& workspace, const LaunchTarget& on,
+                        bool gated) const {
   failure_as_error([&] {
     if (!is_packed_) {
       const DenseArgs dense{.m = m,
@@ -96,19 +100,11 @@ void RunLinear::forward(const void* x, void* y, int64_t m, const DeviceBuffer& w
     LinearArgs a = args(m);
     a.x = x;
     a.y = y;
+    a.gated = gated;
     a.workspace = workspace.as();
     a.workspace_bytes = workspace.bytes();
     a.stream = on.stream;
     check_cuda(launcher(chosen_row(version_.c_str(), a, gpu_)).launch(a, gpu_), "launching a linear");
-  });
-}
-
-void RunLinear::forward_wide(const void* x, float* y, int64_t m, const DeviceBuffer& workspace,
-                             const LaunchTarget& on) const {
-  failure_as_error([&] {
-    const DenseArgs dense{
-        .m = m, .n = n_, .k = k_, .x = static_cast<const __half*>(x), .w = weights_.as<__half>(), .y = y, .wide = true};
-    check_cuda(multiply_dense(dense, workspace.as(), on), "launching lm_head");
   });
 }
 

@@ -40,10 +40,11 @@ class RunLinear {
   std::optional<PackedView> packed() const;
   size_t workspace_bytes(int64_t most_rows) const;
 
-  // y (m, n) f16 = x (m, k) f16 w' + bias. Throws Error.
-  void forward(const void* x, void* y, int64_t m, const DeviceBuffer& workspace, const LaunchTarget&) const;
-  // y in float32: dense linears without bias alone.
-  void forward_wide(const void* x, float* y, int64_t m, const DeviceBuffer& workspace, const LaunchTarget&) const;
+  // Whether the kernel for m rows takes LinearArgs::gated.
+  bool gates(int64_t m) const;
+  // y (m, n) f16 = x (m, k) f16 w' + bias; or, `gated`, (m, n / 2) = silu(gate) up. Throws Error.
+  void forward(const void* x, void* y, int64_t m, const DeviceBuffer& workspace, const LaunchTarget&,
+               bool gated = false) const;
 
  private:
   void upload_packed(const HostLinear&, UploadSpace&, cudaStream_t);

@@ -18,7 +18,7 @@
 #include <algorithm>
 
 #include "backend/cuda/kernels/launch_kernel.h"
-#include "backend/cuda/run/silu.cuh"
+#include "backend/cuda/kernels/silu.cuh"
 #include "backend/cuda/run/token_step_attention.cuh"
 #include "backend/cuda/run/token_step_weights.cuh"
 

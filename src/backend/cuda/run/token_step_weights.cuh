@@ -4,9 +4,9 @@
 //   y = sum over groups of  s 2^24 sum (q - z) 2^-24 x        one token
 //
 // A tile is 16 rows and all of k, so no block needs another's sums: 256 tiles for n = 4096, 1.94 a block of 132, of
-// which 3 % of the time is lost. Copies are not equally quick for all blocks, so tiles of q, k, v, gate and up, of which
-// there are many, go to the block that has room for one. The eight columns of the product (fragments.cuh: mma) all
-// hold the one token, so no lane has to mask anything.
+// which 3 % of the time is lost. Copies are not equally quick for all blocks, so tiles of q, k, v, gate and up, of
+// which there are many, go to the block that has room for one. The eight columns of the product (fragments.cuh: mma)
+// all hold the one token, so no lane has to mask anything.
 //
 // Bytes of a stage 16,384 + scales and zero points; an SM gets 17 a cycle (4.6 TB/s, 132 SMs, 1.98 GHz), so a stage may
 // take 1,000 cycles. A warp has 512 k of every other stage, of which a scheduler has one at a time: 160 instructions of

@@ -170,8 +170,10 @@ class Dense : public RunKernels {
     const std::vector<uint16_t> x = halves(s.m * s.k), w = halves(s.n * s.k), bias = halves(s.n);
     const DeviceMemory dx = on_device(x), dw = on_device(w), db = on_device(bias);
     DeviceMemory y(s.m * s.n * (s.wide ? 4 : 2));
+    const DeviceMemory ticket = on_device(std::vector<int32_t>(1));
     finish(multiply_dense(
-        {s.m, s.n, s.k, at<__half>(dx), at<__half>(dw), s.bias ? at<__half>(db) : nullptr, y.data(), s.wide},
+        {s.m, s.n, s.k, at<__half>(dx), at<__half>(dw), s.bias ? at<__half>(db) : nullptr, y.data(), s.wide,
+         at<int32_t>(ticket)},
         workspace.data(), on_));
     const auto wide = s.wide ? y.download<float>() : std::vector<float>{};
     const auto narrow = s.wide ? std::vector<uint16_t>{} : y.download<uint16_t>();
@@ -191,6 +193,7 @@ class Dense : public RunKernels {
             << r << " " << c;
       }
     EXPECT_TRUE(y.guards_intact());
+    EXPECT_EQ(ticket.download<int32_t>(), std::vector<int32_t>(1));
   }
 };
 
