@@ -45,14 +45,12 @@ int blocks_of_grid(const model::ModelConfig& c, int sms) {
 bool takes(const model::ModelConfig& c, int group, int grid) {
   const int64_t heads = c.heads / c.kv_heads;
   return (group == 32 || group == 64 || group == 128) && heads <= kMostStepHeads && c.head_dim <= kMostStepHeadDim &&
-         c.kv_heads <= grid && c.hidden <= kMostStepHidden && gate_up_tiles(c) <= kMostStepTiles;
+         c.kv_heads <= grid && c.hidden <= kMostStepHidden;
 }
 
-int tiles(int64_t n) { return static_cast<int>((n + kTileRows - 1) / kTileRows); }
-
-StepShape shape_of(const TileLayout& layout, int linear) {
-  const bool claimed = linear == kStepQkv || linear == kStepGateUp;
-  return {static_cast<int>(layout.n), static_cast<int>(layout.k), tiles(layout.n), claimed};
+StepShape shape_of(const TileLayout& layout) {
+  return {static_cast<int>(layout.n), static_cast<int>(layout.k),
+          static_cast<int>((layout.n + kTileRows - 1) / kTileRows)};
 }
 
 StepMaps maps_of(const PackedView& w) {
@@ -72,7 +70,7 @@ TokenStepArgs without_addresses(const model::ModelConfig& c, const BlockViews& v
                  .kv_heads = static_cast<int>(c.kv_heads),
                  .head_dim = static_cast<int>(c.head_dim)};
   a.norm_eps = static_cast<float>(c.norm_eps);
-  for (int i = 0; i < kStepLinears; ++i) a.shapes[i] = shape_of(views[static_cast<size_t>(i)].layout, i);
+  for (int i = 0; i < kStepLinears; ++i) a.shapes[i] = shape_of(views[static_cast<size_t>(i)].layout);
   return a;
 }
 
@@ -152,16 +150,14 @@ TokenStep::TokenStep(const model::ModelConfig& c, const DeviceModel& model, cons
   args_.blocks = blocks_.as<StepBlock>();
   args_.exchange_at = step_exchange(args_);
   exchange_.reserve(2 * static_cast<size_t>(args_.exchange_at.bytes));
-  const size_t claims = blocks.size() * kStepLinears;
-  counters_.reserve((1 + claims) * sizeof(uint32_t));
+  turn_.reserve(sizeof(uint32_t));
   check_cuda(cudaMemsetAsync(exchange_.as(), 0xff, exchange_.bytes(), stream), "preparing working memory");
-  check_cuda(cudaMemsetAsync(counters_.as(), 0, counters_.bytes(), stream), "preparing working memory");
+  check_cuda(cudaMemsetAsync(turn_.as(), 0, turn_.bytes(), stream), "preparing working memory");
   args_.exchange = exchange_.as<unsigned char>();
-  args_.launches = counters_.as<uint32_t>();
-  args_.claims = args_.launches + 1;
+  args_.turn = turn_.as<uint32_t>();
 }
 
-uint64_t TokenStep::bytes() const { return blocks_.bytes() + exchange_.bytes() + counters_.bytes(); }
+uint64_t TokenStep::bytes() const { return blocks_.bytes() + exchange_.bytes() + turn_.bytes(); }
 
 cudaError_t TokenStep::launch(const Memory& memory, const LaunchTarget& on) const {
   TokenStepArgs a = args_;

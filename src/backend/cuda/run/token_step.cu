@@ -28,12 +28,11 @@ namespace {
 // Warps 0 .. 7.
 template <int kInUnit, int kD>
 __device__ __forceinline__ void work(const TokenStepArgs& a, unsigned char* smem, uint32_t base, uint32_t ring) {
-  const uint32_t turns = __ldcg(a.launches) * a.layers;
+  const uint32_t turns = __ldcg(a.turn);
   const StepAttention<kD> attention(a, smem);
   auto* const beside = reinterpret_cast<StepBeside*>(smem + StepSmem::kBeside);
   attention.prepare();
-  const int group = __shfl_sync(~0u, threadIdx.x / 128, 0);
-  StepTurn turn{.tiles = TileQueue(base), .at = {group, 0}, .next = group};
+  StepTurn turn;
 #pragma unroll 1
   for (int layer = 0; layer < a.layers; ++layer) {
     barrier_wait(base + StepSmem::kNextHere, layer % 2);
@@ -46,6 +45,7 @@ __device__ __forceinline__ void work(const TokenStepArgs& a, unsigned char* smem
       if (linear == kStepGateUp && threadIdx.x == 0) barrier_arrive(base + StepSmem::kNextWanted);
       if (linear == kStepDown) fence_grid();  // all of `middle` was read
       const StepShape& shape = a.shapes[linear];
+      if (static_cast<int>(blockIdx.x) >= shape.tiles) continue;
       if (linear == kStepO || linear == kStepDown) {
         take_x(smem, linear == kStepO ? copy.attended() : copy.activated(), shape.k);
       } else {
@@ -108,9 +108,8 @@ __device__ __forceinline__ void fetch_beside(const TokenStepArgs& a, unsigned ch
 // Warp 8.
 __device__ __forceinline__ void finish_tiles(const TokenStepArgs& a, const unsigned char* smem, uint32_t base) {
   const int lane = threadIdx.x % 32;
-  const uint32_t launches = __ldcg(a.launches), turns = launches * a.layers;
+  const uint32_t turns = __ldcg(a.turn);
   const Finisher finisher{a};
-  TileQueue tiles(base);
   int done = 0;
   for (int layer = 0; layer < a.layers; ++layer) {
     const StepCopy now(a, turns + layer);
@@ -122,9 +121,10 @@ __device__ __forceinline__ void finish_tiles(const TokenStepArgs& a, const unsig
         barrier_wait(base + StepSmem::kXOfO, layer % 2);
         clear_next(a, turns + layer, blockIdx.x, min(static_cast<int>(gridDim.x), shape.tiles));
       }
+      const BlockTiles tiles(shape);
 #pragma unroll 1
-      for (uint32_t tile; (tile = tiles.take()) != kNoTile; ++done) {
-        const int row = tile * kTileRows + lane, slot = done % kStepSums;
+      for (int i = 0; i < tiles.count; ++i, ++done) {
+        const int row = tiles[i] * kTileRows + lane, slot = done % kStepSums;
         const bool mine = lane < kTileRows && row < shape.n;
         const float before = mine ? finisher.before(linear, row) : 0.f;
         float sum = mine && bias != nullptr ? __half2float(bias[row]) : 0.f;
@@ -138,7 +138,7 @@ __device__ __forceinline__ void finish_tiles(const TokenStepArgs& a, const unsig
     }
   }
   // All of the grid read it before the sums above could be.
-  if (blockIdx.x == 0 && lane == 0) *a.launches = launches + 1;
+  if (blockIdx.x == 0 && lane == 0) *a.turn = turns + a.layers;
 }
 
 template <int kInUnit, int kD>
@@ -150,7 +150,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1)
 #pragma unroll 1
     for (int i = 0; i < a.stages; ++i) {
       barrier_init(base + StepSmem::kFull + 8 * i, 1);
-      barrier_init(base + StepSmem::kEmpty + 8 * i, kStepWarps / 2);
+      barrier_init(base + StepSmem::kEmpty + 8 * i, kStepWarps);
     }
     for (int i = 0; i < kStepSums; ++i) {
       barrier_init(base + StepSmem::kTileFull + 8 * i, kStepWarps);
@@ -160,8 +160,6 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1)
       barrier_init(base + barrier, 1);
     barriers_are_ready();
   }
-  for (int i = threadIdx.x; i < kStepQueue; i += kStepBlockThreads)
-    reinterpret_cast<uint32_t*>(smem + StepSmem::kTiles)[i] = 0;
   __syncthreads();
   if (const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0); warp < kStepWarps) {
     take_registers<kStepRegisters>();

@@ -42,8 +42,7 @@ struct alignas(128) StepBlock {
 // What the linears of all blocks have in common. Rows of gate and up come in turn (host_linear.h).
 struct StepShape {
   int n = 0, k = 0;
-  int tiles = 0;         // of 16 rows
-  bool claimed = false;  // blocks of the grid take tiles as they have room for them, else in turn
+  int tiles = 0;  // of 16 rows, which blocks of the grid take in turn
 };
 
 // Where the numbers that blocks of the grid hand to each other begin, in bytes of a copy (token_step_exchange.cuh).
@@ -65,9 +64,8 @@ struct TokenStepArgs {
   float norm_eps = 0;
   unsigned char* exchange = nullptr;  // two copies: all bits set before the first launch
   StepExchange exchange_at;
-  uint32_t* launches = nullptr;  // that went by
-  uint32_t* claims = nullptr;    // (layers, kStepLinears): tiles asked for, of all launches
-  int stages = 0;                // ring length
+  uint32_t* turn = nullptr;  // blocks of the model that went by in all launches
+  int stages = 0;            // ring length
 };
 
 // Makes the launches. Throws Error for a model or GPU that the kernel does not take: what refusal() says.
@@ -88,7 +86,7 @@ class TokenStep {
 
  private:
   TokenStepArgs args_;
-  DeviceBuffer blocks_, exchange_, counters_;
+  DeviceBuffer blocks_, exchange_, turn_;
 };
 
 // Shared memory that the ring and everything before it take.

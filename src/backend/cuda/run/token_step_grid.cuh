@@ -11,8 +11,7 @@ namespace awq::backend::cuda {
 // warpgroups: attention takes more than the 168 that all could have alike.
 inline constexpr int kStepBlockThreads = kStepThreads + 128;
 inline constexpr int kStepRegisters = 224, kStepOtherRegisters = 56;
-inline constexpr int kStepSums = 2;     // tiles whose sums wait for being finished
-inline constexpr int kStepQueue = 256;  // entries of TileQueue
+inline constexpr int kStepSums = 2;  // tiles whose sums wait for being finished
 
 // Shared memory, in bytes from its start; the ring comes last.
 struct StepSmem {
@@ -22,8 +21,7 @@ struct StepSmem {
   static constexpr int kNextWanted = 552, kNextHere = 560;             // barriers: StepBeside of the next block
   static constexpr int kOfWarp = 576;                                  // float [kStepWarps]
   static constexpr int kSums = 640;                                    // float [kStepSums][kStepWarps][16]
-  static constexpr int kTiles = kSums + kStepSums * kStepWarps * 64;   // TileQueue
-  static constexpr int kBeside = kTiles + kStepQueue * 4;              // StepBeside [2], of this block and the next
+  static constexpr int kBeside = kSums + kStepSums * kStepWarps * 64;  // StepBeside [2], of this block and the next
   static constexpr int kAttention = kBeside + 2 * sizeof(StepBeside);  // StepAttentionState
   static constexpr int kX = (kAttention + 3712 + 127) / 128 * 128;     // half [k]: x; or the sums of attention
   static_assert(kX % 128 == 0);
@@ -32,8 +30,8 @@ struct StepSmem {
 AWQ_HD constexpr int step_stages(int k) { return (k + kStepK - 1) / kStepK; }
 AWQ_HD constexpr int step_x_bytes(int k) { return step_stages(k) * kStepK * 2; }  // zeros from k on
 
-// A stage of weights whose units of 128 k have kInUnit groups: weights [16][512], scales [groups][32], zero points
-// [groups][16].
+// A stage of weights whose units of 128 k have kInUnit groups: weights [16][kStepK / 4], scales [groups][32], zero
+// points [groups][16].
 template <int kInUnit>
 struct StepStage {
   static constexpr int kGroups = kStepUnits * kInUnit;
@@ -44,33 +42,13 @@ struct StepStage {
 // Of the threads that multiply and attend.
 __device__ __forceinline__ void meet() { asm volatile("bar.sync 1, %0;" ::"n"(kStepThreads) : "memory"); }
 
-// The tiles of this block, linear by linear, each time with kNoTile behind the last: what the copying lane tells the
-// others. An entry has its number beside it, by which it is known to be there. It is not written again too early: a
-// block has tiles of gate and up in every block of the model, so behind a tile that is not finished are at most the
-// stages of the ring, as many tiles, and kStepLinears entries of kNoTile for each.
-inline constexpr uint32_t kNoTile = 0xffff;
+// The tiles of 16 rows of a linear that are this block's: blockIdx.x, + gridDim.x, ...
+struct BlockTiles {
+  int count;
 
-struct TileQueue {
-  uint32_t at;  // in shared memory, zeros at first
-  uint32_t next = 0;
-
-  __device__ __forceinline__ explicit TileQueue(uint32_t smem) : at(smem + StepSmem::kTiles) {}
-  __device__ __forceinline__ void put(uint32_t tile) {
-    asm volatile("st.relaxed.cta.shared.u32 [%0], %1;" ::"r"(place()), "r"(number() | tile) : "memory");
-    ++next;
-  }
-  __device__ __forceinline__ uint32_t take() {
-    uint32_t entry;
-    do {
-      asm volatile("ld.relaxed.cta.shared.u32 %0, [%1];" : "=r"(entry) : "r"(place()) : "memory");
-    } while ((entry & 0xffff0000) != number());
-    ++next;
-    return entry & 0xffff;
-  }
-
- private:
-  __device__ __forceinline__ uint32_t place() const { return at + next % kStepQueue * 4; }
-  __device__ __forceinline__ uint32_t number() const { return (next + 1) << 16; }
+  __device__ __forceinline__ explicit BlockTiles(const StepShape& s)
+      : count((s.tiles + static_cast<int>(gridDim.x - 1 - blockIdx.x)) / static_cast<int>(gridDim.x)) {}
+  __device__ __forceinline__ int operator[](int i) const { return blockIdx.x + i * gridDim.x; }
 };
 
 }  // namespace awq::backend::cuda

@@ -5,11 +5,10 @@
 namespace awq::backend::cuda {
 
 inline constexpr int kStepWarps = 8, kStepThreads = 32 * kStepWarps;  // that multiply and attend
-inline constexpr int kStepK = 2048, kStepUnits = kStepK / kPadK;      // of a stage of the ring
+inline constexpr int kStepK = 4096, kStepUnits = kStepK / kPadK;      // of a stage of the ring
 inline constexpr int kMostStepHeads = 8, kMostStepHeadDim = 128;      // query heads of a kv head
 inline constexpr int kNormQuads = 8, kMostStepHidden = kNormQuads * kStepThreads * 4;
-inline constexpr int kMostStepSplits = 32;         // blocks that share a kv head
-inline constexpr int64_t kMostStepTiles = 0xffff;  // of a linear: what an entry of TileQueue holds
+inline constexpr int kMostStepSplits = 32;  // blocks that share a kv head
 inline constexpr int kLeastStepStages = 4, kMostStepStages = 32;
 
 }  // namespace awq::backend::cuda

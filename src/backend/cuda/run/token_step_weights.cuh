@@ -33,26 +33,10 @@ __device__ __forceinline__ void prefetch_norms(const StepBlock& block, int hidde
   prefetch_to_l2(block.beside.post_attention_norm, hidden * 4);
 }
 
-// Where a block's next tile of a linear comes from, after its first, number blockIdx.x. Of a linear with n tiles, all
-// blocks together ask n times in a launch, the last time in vain, so counters need no clearing.
-struct TileSource {
-  uint32_t* claims;  // null: in turn
-  uint32_t before;   // claims of all launches before
-
-  __device__ __forceinline__ TileSource(const TokenStepArgs& a, int layer, int linear, uint32_t launches)
-      : claims(a.shapes[linear].claimed ? a.claims + layer * kStepLinears + linear : nullptr),
-        before(launches * a.shapes[linear].tiles) {}
-  __device__ __forceinline__ uint32_t after(uint32_t tile) const {
-    return gridDim.x + (claims == nullptr ? tile : atomicAdd(claims, 1) - before);
-  }
-};
-
 // Runs in one lane, and never waits for a result: only for room. Norms too are in L2 before they are needed.
 template <int kInUnit>
 __device__ __forceinline__ void copy_weights(const TokenStepArgs& a, uint32_t smem, uint32_t ring) {
   using Stage = StepStage<kInUnit>;
-  const uint32_t launches = __ldcg(a.launches);
-  TileQueue queue(smem);
   RingPosition at{0, 1};  // an untouched barrier counts as passed
   for (int layer = 0; layer < a.layers; ++layer) {
     if (layer + 1 < a.layers && layer % gridDim.x == blockIdx.x)
@@ -65,13 +49,10 @@ __device__ __forceinline__ void copy_weights(const TokenStepArgs& a, uint32_t sm
       else if (layer + 1 < a.layers)
         prefetch_maps(a.blocks[layer + 1].maps[0]);
       const int stages = step_stages(a.shapes[linear].k);
-      const auto tiles = static_cast<uint32_t>(a.shapes[linear].tiles);
-      const TileSource source(a, layer, linear, launches);
+      const BlockTiles tiles(a.shapes[linear]);
 #pragma unroll 1
-      for (uint32_t tile = blockIdx.x, next; tile < tiles; tile = next) {
-        next = source.after(tile);  // on its way while this one is copied
-        queue.put(tile);
-        const int row_block = tile / 4, quarter = tile % 4;
+      for (int i = 0; i < tiles.count; ++i) {
+        const int row_block = tiles[i] / 4, quarter = tiles[i] % 4;
 #pragma unroll 1
         for (int s = 0; s < stages; ++s) {
           const uint32_t full = smem + StepSmem::kFull + 8 * at.slot, to = ring + at.slot * Stage::kBytes;
@@ -86,7 +67,6 @@ __device__ __forceinline__ void copy_weights(const TokenStepArgs& a, uint32_t sm
           at.advance(a.stages);
         }
       }
-      queue.put(kNoTile);
     }
   }
 }
@@ -212,12 +192,9 @@ struct Unit {
   }
 };
 
-// Two groups of four warps take alternate stages, so that one multiplies while the other waits; a warp has 512 k of
-// each. Tried: a turn of two tiles, which share what is read of x, 20 % slower.
+// What the warps that multiply are at. A warp has every eighth unit of 128 k of a stage.
 struct StepTurn {
-  TileQueue tiles;
-  RingPosition at;
-  int next;      // this group's next stage, counted from the tile's first
+  RingPosition at{0, 0};
   int sums = 0;  // tiles left for the finisher
 };
 
@@ -238,26 +215,27 @@ template <int kInUnit>
 __device__ __forceinline__ void multiply_tiles(const TokenStepArgs& a, const StepShape& shape, uint32_t smem,
                                                uint32_t ring, StepTurn& turn) {
   using Stage = StepStage<kInUnit>;
-  constexpr int kUnits = kStepUnits / 4;  // a warp: its number and every fourth from there
+  constexpr int kUnits = kStepUnits / kStepWarps;
   const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
   const int stages = step_stages(shape.k), units = (shape.k + kPadK - 1) / kPadK;
   const uint32_t x = smem + StepSmem::kX + lane / 8 * 16;
+  const BlockTiles tiles(shape);
 #pragma unroll 1
-  for (uint32_t tile; (tile = turn.tiles.take()) != kNoTile;) {
+  for (int i = 0; i < tiles.count; ++i) {
     float2 total = make_float2(0.f, 0.f);
-    const int odd = tile % 2;
+    const int odd = tiles[i] % 2;
 #pragma unroll 1
-    for (; turn.next < stages; turn.next += 2) {
+    for (int s = 0; s < stages; ++s) {
       const uint32_t stage = ring + turn.at.slot * Stage::kBytes;
       barrier_wait(smem + StepSmem::kFull + 8 * turn.at.slot, turn.at.parity);
       const auto at = [&](int u) {
-        const int in_stage = u * 4 + warp % 4;
+        const int in_stage = u * kStepWarps + warp;
         return UnitAt{.words = stage + in_stage * 2 * kTileBytes + lane * 16,
-                      .x = x + (turn.next * kStepUnits + in_stage) * 256,
+                      .x = x + (s * kStepUnits + in_stage) * 256,
                       .scales = stage + Stage::kScales + in_stage * kInUnit * 32 + lane / 4 * 4,
                       .zeros = stage + Stage::kZeros + in_stage * kInUnit * 16 + odd * 8 + lane / 4};
       };
-      const int here = (units - turn.next * kStepUnits - warp % 4 + 3) / 4;
+      const int here = (units - s * kStepUnits - warp + kStepWarps - 1) / kStepWarps;
       Unit<kInUnit> unit[2];
       if (here >= kUnits) {
         unit[0].load(at(0));
@@ -275,9 +253,8 @@ __device__ __forceinline__ void multiply_tiles(const TokenStepArgs& a, const Ste
       }
       __syncwarp();
       if (lane == 0) barrier_arrive(smem + StepSmem::kEmpty + 8 * turn.at.slot);
-      turn.at.advance(a.stages), turn.at.advance(a.stages);
+      turn.at.advance(a.stages);
     }
-    turn.next -= stages;
     hand_over(smem, warp, lane, total, turn.sums);
   }
 }
