@@ -3,15 +3,19 @@
 //
 //   y = sum over groups of  s 2^24 sum (q - z) 2^-24 x        one token
 //
-// A tile is 16 rows and all of k, so no block needs another's sums: 256 tiles for n = 4096, 1.94 a block of 132, of
-// which 3 % of the time is lost. Copies are not equally quick for all blocks, so tiles of q, k, v, gate and up, of
-// which there are many, go to the block that has room for one. The eight columns of the product (fragments.cuh: mma)
-// all hold the one token, so no lane has to mask anything.
+// A tile is 16 rows and all of k, which the blocks of the grid take in turn: 256 tiles for n = 4096, 1.94 a block of
+// 132, so 3 % of the time is lost where they do not come out even, and no block needs another's sums. The eight columns
+// of the product (fragments.cuh: mma) all hold the one token, so no lane has to mask anything.
 //
-// Bytes of a stage 16,384 + scales and zero points; an SM gets 17 a cycle (4.6 TB/s, 132 SMs, 1.98 GHz), so a stage may
-// take 1,000 cycles. A warp has 512 k of every other stage, of which a scheduler has one at a time: 160 instructions of
-// two cycles that mask, 128 that subtract and 32 products of 6.3 beside them; 800 cycles, measured. Zero points settled
-// by sums of x (s z sum x) save the 128, and take as long where x is made.
+// Bytes of a stage 32,768 + scales and zero points; an SM gets 17 a cycle (4.6 TB/s, 132 SMs, 1.98 GHz), so a stage may
+// take 2,000 cycles. A warp has 512 k of it, a scheduler two warps: 320 instructions of two cycles that mask, 256 that
+// subtract and 64 products of 6.3 beside them; 1,600 cycles, measured.
+//
+// Tried (one H200, 2026-11-22, a block of Llama 3 8B or Llama 2 7B as it was then, us): two groups of four warps that
+// take stages of 2048 k in turn, 7B 41.6 for 41.2; stages of 1024 k, 43; tiles of q, k and v or gate and up handed out
+// as blocks have room for them, 8B 42.5 for 40.9 (what a block takes ahead is no measure of what it will have to
+// multiply, though without products the same is 2 us quicker); four more stages fetched into L2 ahead of the ring, 48;
+// no scales and zero points copied, no change; zero points settled by sums of x (s z sum x), as long where x is made.
 //
 // Every function here is in the kernel once, and loops stay loops: what a block of the model runs through has to stay
 // in the instruction cache. With a copy for each linear, 165 KB, an input of 4096 took 3,000 cycles to prepare, not
