@@ -15,8 +15,8 @@ struct DenseArgs {
   const __half* bias = nullptr;  // (n) or null
   void* y = nullptr;             // (m, n), f16 or, with `wide`, float32
   bool wide = false;
-  // Zero, and zero again afterwards; or null. With it blocks take tiles as they have room for them: one multiprocessor's
-  // way to memory is not as quick as another's.
+  // Zero, and zero again afterwards; or null. With it blocks take tiles as they have room for them: one
+  // multiprocessor's way to memory is not as quick as another's.
   int32_t* ticket = nullptr;
 };
 

@@ -118,8 +118,8 @@ TEST_F(RunKernels, AddNormOfPickedRowsLeavesHiddenAlone) {
 TEST_F(RunKernels, SiluMulIsTheDefinitionAndStaysInRange) {
   constexpr int64_t kM = 5, kN = 1048;
   std::vector<uint16_t> gate_up = halves(kM * 2 * kN, 4);
-  gate_up[0] = f32_to_f16(60000), gate_up[8] = f32_to_f16(60000);   // beyond f16: held
-  gate_up[1] = f32_to_f16(-60000), gate_up[9] = f32_to_f16(1);  // e^60000 is infinite: 0
+  gate_up[0] = f32_to_f16(60000), gate_up[8] = f32_to_f16(60000);  // beyond f16: held
+  gate_up[1] = f32_to_f16(-60000), gate_up[9] = f32_to_f16(1);     // e^60000 is infinite: 0
   const DeviceMemory in = on_device(gate_up);
   DeviceMemory out(kM * kN * 2);
   finish(launch_silu_mul(at<__half>(in), at<__half>(out), kM, kN, on_));
@@ -171,10 +171,9 @@ class Dense : public RunKernels {
     const DeviceMemory dx = on_device(x), dw = on_device(w), db = on_device(bias);
     DeviceMemory y(s.m * s.n * (s.wide ? 4 : 2));
     const DeviceMemory ticket = on_device(std::vector<int32_t>(1));
-    finish(multiply_dense(
-        {s.m, s.n, s.k, at<__half>(dx), at<__half>(dw), s.bias ? at<__half>(db) : nullptr, y.data(), s.wide,
-         at<int32_t>(ticket)},
-        workspace.data(), on_));
+    finish(multiply_dense({s.m, s.n, s.k, at<__half>(dx), at<__half>(dw), s.bias ? at<__half>(db) : nullptr, y.data(),
+                           s.wide, at<int32_t>(ticket)},
+                          workspace.data(), on_));
     const auto wide = s.wide ? y.download<float>() : std::vector<float>{};
     const auto narrow = s.wide ? std::vector<uint16_t>{} : y.download<uint16_t>();
     for (int64_t r = 0; r < s.m; ++r)
