@@ -140,6 +140,16 @@ __device__ __forceinline__ void ldmatrix4(uint32_t (&r)[4], uint32_t address) {
 #endif
 }
 
+// The same, each transposed: lane l has column l / 4, rows 2 (l % 4) and the next.
+__device__ __forceinline__ void ldmatrix4_transposed(uint32_t (&r)[4], uint32_t address) {
+#if __CUDA_ARCH__ >= 750
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(address)
+               : "memory");
+#endif
+}
+
 // 16 bytes from global to shared memory without a register, past L1; `bytes` 0 writes zeros. Before 8.0: through one.
 __device__ __forceinline__ void copy16(uint32_t to, const void* from, int bytes) {
 #if __CUDA_ARCH__ >= 800

@@ -22,16 +22,6 @@ template <int kDim>
 constexpr int kKeysOf = kDim <= 128 ? 64 : 16;
 constexpr float kLowest = -__builtin_huge_valf();
 
-// Four 8 x 8 matrices of halves, each transposed: operand B from rows of v.
-__device__ __forceinline__ void ldmatrix4_transposed(uint32_t (&r)[4], uint32_t address) {
-#if __CUDA_ARCH__ >= 750
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(address)
-               : "memory");
-#endif
-}
-
 __device__ __forceinline__ uint32_t packed(float low, float high) { return bits(__floats2half2_rn(low, high)); }
 
 // Operand A (16 x 16): row g = lane / 4 and g + 8, columns 2 (lane % 4) and 8 more. Zero beyond the window and

@@ -115,16 +115,6 @@ struct ValueGroup {
   }
 };
 
-// Has L2 fetch 16 keys and values: two lanes a token, 128 bytes at a time.
-__device__ __forceinline__ void prefetch_group(const HeadCache& cache, int first, int end, int lane) {
-  if (first + lane / 2 >= end) return;
-  const __half* const key = cache.key(first) + lane / 2 * cache.d;
-  for (int at = lane % 2 * 64; at < cache.d; at += 128) {
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(key + at));
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(key + (cache.values - cache.keys) + at));
-  }
-}
-
 // Adds up scores of 16 rows and 16 keys: tile j has keys 8j + 2t and + 1, rows g ([0], [1]) and g + 8 ([2], [3]). q:
 // kRows rows in shared memory, `pitch` halves apart; of 8, rows g + 8 are none.
 template <int kD, int kRows = 16>

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <iterator>
 #include <string_view>
@@ -157,6 +158,7 @@ void map_rank(Call& c) {
 
 void move(Call& c) { c.set(0, read_special(c.u64(1))); }
 void sleep(Call&) { pause(); }
+void power_of_two(Call& c) { c.set(0, std::exp2(c.f32(1))); }
 
 // ---- the table ----
 
@@ -167,6 +169,7 @@ struct Row {
 
 constexpr Row kRows[] = {
     {"lop3.b32", lop3},
+    {"ex2.approx.ftz.f32", power_of_two},
     {"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", multiply_m16n8k16_f16},
     {"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", multiply_m16n8k16_bf16},
     {"mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32", multiply_m16n8k8_f16},
