@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "backend/cuda/run/dense.h"
+#include "backend/cuda/run/dense_stream.h"
 #include "backend/cuda/run/failure_as_error.h"
 #include "backend/cuda/run/pick_token.h"
 #include "backend/cuda/run/row_kernels.h"
@@ -204,15 +204,19 @@ std::vector<Stage> BlockRunner::stages(int64_t m, const SegmentList& list, int32
 }
 
 void BlockRunner::run_head(int64_t m, const int32_t* picked) {
-  norm(unadded_, model_.final_norm, m, picked);
-  const DenseArgs head{.m = m,
-                       .n = config_.vocab,
-                       .k = config_.hidden,
-                       .x = normed_.as<__half>(),
-                       .w = model_.head->as<__half>(),
-                       .y = logits_.as(),
-                       .wide = true,
-                       .ticket = head_ticket_.as<int32_t>()};
+  DenseArgs head{.m = m,
+                 .n = config_.vocab,
+                 .k = config_.hidden,
+                 .x = normed_.as<__half>(),
+                 .w = model_.head->as<__half>(),
+                 .y = logits_.as(),
+                 .wide = true,
+                 .ticket = head_ticket_.as<int32_t>()};
+  const bool one = unadded_ == nullptr;  // token, all of whose sums are in hidden
+  if (one && takes_stream(head, on_))
+    head.unnormed = {hidden_.as<float>(), model_.final_norm.as<float>(), static_cast<float>(config_.norm_eps)};
+  else
+    norm(unadded_, model_.final_norm, m, picked);
   failure_as_error([&] { launched(multiply_dense(head, workspace_.as(), on_), "launching lm_head"); });
 }
 

@@ -8,6 +8,12 @@
 
 namespace awq::backend::cuda {
 
+// A row that is not normed yet: x = f16(hidden / sqrt(mean(hidden^2) + eps) * weight).
+struct UnnormedRow {
+  const float *hidden = nullptr, *weight = nullptr;  // (k)
+  float eps = 0;
+};
+
 struct DenseArgs {
   int64_t m = 0, n = 0, k = 0;   // k % 8 == 0
   const __half* x = nullptr;     // (m, k)
@@ -18,6 +24,7 @@ struct DenseArgs {
   // Zero, and zero again afterwards; or null. With it blocks take tiles as they have room for them: one
   // multiprocessor's way to memory is not as quick as another's.
   int32_t* ticket = nullptr;
+  UnnormedRow unnormed = {};  // instead of x, where m = 1 and takes_stream() (dense_stream.h)
 };
 
 inline constexpr int64_t kFewDenseRows = 16;  // at once in dense_gemv

@@ -8,7 +8,7 @@
 //   row
 //             r lies at u ^ (r % 8)
 //   producer  one lane keeps the ring full: as much in flight as finds room beside x, 190 KB at m = 1
-//   warp      chunks w and w + 4 of every stage, as operands of mma.m16n8k16 in the order of k that dense.cu explains
+//   warp      chunk w of every stage, as operands of mma.m16n8k16 in the order of k that dense.cu explains
 //   then      the warps' sums are added in warp order, while the next tile streams
 //
 // Roofline, lm_head of Llama-3-8B (128256 x 4096): 1.05 GB, 244 us at 4.31 TB/s. An SM's share is 33 bytes a ns: with
@@ -20,12 +20,13 @@
 #include "backend/cuda/kernels/launch_kernel.h"
 #include "backend/cuda/kernels/tensor_maps.h"
 #include "backend/cuda/kernels/wgmma.cuh"
+#include "backend/cuda/run/block_sum.cuh"
 #include "backend/cuda/run/dense_stream.h"
 
 namespace awq::backend::cuda {
 namespace {
 
-constexpr int kWarps = 4, kConsumers = 32 * kWarps, kThreads = kConsumers + 32, kRows = 16;
+constexpr int kWarps = 8, kConsumers = 32 * kWarps, kThreads = kConsumers + 32, kRows = 16;
 constexpr int kChunk = 64, kChunkBytes = kRows * kChunk * 2, kChunksAStage = 8, kStage = kChunksAStage * kChunkBytes;
 constexpr int kMostStages = 12, kLeastStages = 3;
 constexpr int kTilesAt = 2 * kMostStages * 8;  // after the barriers: of the stages
@@ -76,6 +77,35 @@ __device__ __forceinline__ void copy_x(const DenseArgs& a, uint32_t to, int pitc
       copy16(to + token * pitch + 16 * i, a.x + token * a.k + 8 * i, 16);
   copy_commit();
   copy_wait<0>();
+}
+
+// The row of before into x. By itself this norm would be a launch of one block between the last block of the model and
+// lm_head; here every block does all of it while its ring fills.
+__device__ __forceinline__ void prefetch_norm(const UnnormedRow& row, int k) {
+  for (int i = threadIdx.x * 32; i < k; i += kConsumers * 32)
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(row.weight + i));
+}
+__device__ __forceinline__ void norm_x(const UnnormedRow& row, int k, unsigned char* x, float* of_warp) {
+  const auto* const hidden = reinterpret_cast<const float4*>(row.hidden);
+  const auto* const weight = reinterpret_cast<const float4*>(row.weight);
+  float squares = 0.f;
+#  pragma unroll 4
+  for (int i = threadIdx.x; i < k / 4; i += kConsumers) {
+    const float4 v = hidden[i];
+    squares += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+  }
+  squares = warp_sum(squares);
+  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = squares;
+  consumers_meet();
+  squares = 0.f;
+  for (int w = 0; w < kWarps; ++w) squares += of_warp[w];
+  const float scale = 1.f / sqrtf(squares / static_cast<float>(k) + row.eps);
+#  pragma unroll 4
+  for (int i = threadIdx.x; i < k / 4; i += kConsumers) {
+    const float4 v = hidden[i], w = weight[i];
+    reinterpret_cast<uint2*>(x)[i] = make_uint2(bits(__floats2half2_rn(v.x * scale * w.x, v.y * scale * w.y)),
+                                                bits(__floats2half2_rn(v.z * scale * w.z, v.w * scale * w.w)));
+  }
 }
 
 // 64 k: `w` and `x` are their first bytes in shared memory.
@@ -154,8 +184,13 @@ __global__ void __launch_bounds__(kThreads, 1)
     return;
   }
 
+  const bool unnormed = a.unnormed.hidden != nullptr;
+  if (unnormed) prefetch_norm(a.unnormed, static_cast<int>(a.k));
   wait_for_previous_kernel();
-  copy_x(a, xs, layout.x_pitch);
+  if (unnormed)
+    norm_x(a.unnormed, static_cast<int>(a.k), smem + layout.x_at, reinterpret_cast<float*>(smem + kSumsAt));
+  else
+    copy_x(a, xs, layout.x_pitch);
   consumers_meet();
   auto* const sums = reinterpret_cast<float(*)[kWarps][8 * kTiles][kRows + 1]>(smem + kSumsAt);  // [2], in turns
   const int m = static_cast<int>(a.m);

@@ -207,6 +207,24 @@ TEST_F(Dense, IsTheDefinition) {
   for (const DenseShape& s : kDenseShapes) expect_definition(s);
 }
 
+TEST_F(Dense, StreamedNormsItsRow) {
+  on_ = with_clusters();
+  if (!on_.clusters) GTEST_SKIP() << "no bulk copies before 9.0";
+  constexpr int64_t kN = 72, kK = 1088;
+  const DeviceMemory hidden = on_device(normal(kK)), weight = on_device(normal(kK)), w = on_device(halves(kN * kK));
+  const DeviceMemory normed(kK * 2), expected(kN * 4), got(kN * 4);
+  finish(
+      launch_add_norm({at<float>(hidden), nullptr, at<float>(weight), at<__half>(normed), nullptr, 1, kK, 1e-5f}, on_));
+  DenseArgs args{1, kN, kK, at<__half>(normed), at<__half>(w), nullptr, expected.data(), true};
+  finish(multiply_dense(args, nullptr, on_));
+  args.x = nullptr, args.y = got.data();
+  args.unnormed = {at<float>(hidden), at<float>(weight), 1e-5f};
+  finish(multiply_dense(args, nullptr, on_));
+  // Both add up the squares in their own order: now and then a number of x rounds to the other neighbor.
+  const std::vector<float> a = expected.download<float>(), b = got.download<float>();
+  for (int64_t i = 0; i < kN; ++i) EXPECT_NEAR(a[i], b[i], 0x1p-11 * 16) << i;
+}
+
 TEST_F(Dense, StreamedIsTheDefinition) {
   on_ = with_clusters();
   if (!on_.clusters) GTEST_SKIP() << "no bulk copies before 9.0";
