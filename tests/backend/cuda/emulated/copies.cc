@@ -1,5 +1,5 @@
 // cp.async.bulk and st.async: copies that an mbarrier counts the bytes of. They land as late as they may: when every
-// thread waits.
+// thread waits. And those out of shared memory, which their thread waits for.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -29,32 +29,52 @@ struct Box {
   }
   // Rows of the box's innermost axis, one after the other; where the tensor has nothing there are zeros.
   void land(std::byte* to, uint32_t address) const {
-    const size_t row = map.box[0] * map.strides[0];
-    uint32_t i[5] = {};
-    for (size_t done = 0; done < bytes(); done += row) {
-      copy_row(to, address, done, i);
-      for (int axis = 1; axis < map.rank && ++i[axis] == map.box[axis]; ++axis) i[axis] = 0;
-    }
+    for_each_row([&](size_t done, const Row& row) {
+      std::array<std::byte, 2048> bytes{};
+      if (row.size > 0) std::memcpy(bytes.data() + row.skipped, row.tensor, row.size);
+      for (size_t unit = 0; unit < row_bytes(); unit += 16)
+        std::memcpy(to + swizzled(address, done + unit), bytes.data() + unit, 16);
+    });
+  }
+  // The other way: outside the tensor nothing is written.
+  void leave(const std::byte* from, uint32_t address) const {
+    for_each_row([&](size_t done, const Row& row) {
+      std::array<std::byte, 2048> bytes{};
+      for (size_t unit = 0; unit < row_bytes(); unit += 16)
+        std::memcpy(bytes.data() + unit, from + swizzled(address, done + unit), 16);
+      if (row.size > 0) std::memcpy(row.tensor, bytes.data() + row.skipped, row.size);
+    });
   }
 
  private:
-  void copy_row(std::byte* to, uint32_t address, size_t done, const uint32_t (&i)[5]) const {
-    const std::byte* from = map.base;
+  struct Row {  // what the tensor has of it
+    std::byte* tensor;
+    size_t skipped, size;  // bytes
+  };
+
+  size_t row_bytes() const { return map.box[0] * map.strides[0]; }
+  template <class Do>
+  void for_each_row(const Do& act) const {
+    uint32_t i[5] = {};
+    for (size_t done = 0; done < bytes(); done += row_bytes()) {
+      act(done, row(i));
+      for (int axis = 1; axis < map.rank && ++i[axis] == map.box[axis]; ++axis) i[axis] = 0;
+    }
+  }
+  Row row(const uint32_t (&i)[5]) const {
+    std::byte* start = map.base;
     bool inside = true;
     for (int axis = 1; axis < map.rank; ++axis) {
       const int64_t c = at[axis] + i[axis];
       inside &= c >= 0 && static_cast<uint64_t>(c) < map.sizes[axis];
-      from += c * static_cast<int64_t>(map.strides[axis]);
+      start += c * static_cast<int64_t>(map.strides[axis]);
     }
-    const auto element = static_cast<int64_t>(map.strides[0]), row = element * map.box[0];
-    const int64_t first = std::max<int64_t>(0, -at[0]);  // of the box's elements that the tensor has
+    const auto element = static_cast<int64_t>(map.strides[0]);
+    const int64_t first = std::max<int64_t>(0, -at[0]);
     const int64_t last = std::min<int64_t>(map.box[0], static_cast<int64_t>(map.sizes[0]) - at[0]);
-    std::array<std::byte, 2048> bytes{};
-    if (inside && first < last)
-      std::memcpy(bytes.data() + first * element, from + (at[0] + first) * element,
-                  static_cast<size_t>((last - first) * element));
-    for (int64_t unit = 0; unit < row; unit += 16)
-      std::memcpy(to + swizzled(address, done + static_cast<size_t>(unit)), bytes.data() + unit, 16);
+    if (!inside || first >= last) return {start, 0, 0};
+    return {start + (at[0] + first) * element, static_cast<size_t>(first * element),
+            static_cast<size_t>((last - first) * element)};
   }
   // The 16-byte unit within 128 bytes is mixed with the number of the 128 bytes within 1024, by address.
   size_t swizzled(uint32_t address, size_t offset) const {
@@ -67,6 +87,26 @@ size_t rank_of(const Instruction& i) {
   for (const std::string& part : i.parts)
     if (part.size() == 2 && part[1] == 'd') return static_cast<size_t>(part[0] - '0');
   return 0;
+}
+
+// The operand `map` and the coordinates after it.
+Box box_of(const Call& c, size_t map) {
+  Box box;
+  std::memcpy(&box.map, c.pointer(map), sizeof box.map);
+  const size_t rank = rank_of(c.instruction);
+  if (box.map.mark != kTensorMapMark || box.map.rank != rank)
+    fail(std::string(c.name()) + ": no tensor map of that rank");
+  for (size_t i = 0; i < rank; ++i) box.at[i] = static_cast<int32_t>(c.u32(map + 1 + i));
+  return box;
+}
+
+// Reads shared memory when the thread waits for it, and not before.
+void tensor_store(Call& c) {
+  const Box box = box_of(c, 0);
+  const uint32_t address = c.u32(1 + box.map.rank);
+  const std::byte* const from = shared_bytes(address, box.bytes(), 1, c.name());
+  shared_bytes(address, 16, 128, c.name());
+  current->stores.emplace_back([=] { box.leave(from, address & ((1u << kRankShift) - 1)); });
 }
 
 }  // namespace
@@ -99,14 +139,10 @@ void store_counted(Call& c) {
 }
 
 void tensor_copy(Call& c) {
-  if (!c.instruction.has("global") || c.instruction.parts[4].starts_with("global"))
-    fail(std::string("the emulator does not know the instruction ") + c.name());
-  Box box;
-  std::memcpy(&box.map, c.pointer(1), sizeof box.map);
-  const size_t rank = rank_of(c.instruction);
-  if (box.map.mark != kTensorMapMark || box.map.rank != rank)
-    fail(std::string(c.name()) + ": no tensor map of that rank");
-  for (size_t i = 0; i < rank; ++i) box.at[i] = static_cast<int32_t>(c.u32(2 + i));
+  if (c.instruction.parts[5] == "global") return tensor_store(c);
+  if (!c.instruction.has("global")) fail(std::string("the emulator does not know the instruction ") + c.name());
+  const Box box = box_of(c, 1);
+  const size_t rank = box.map.rank;
   const uint32_t address = c.u32(0);
   std::byte* const to = shared_bytes(address, box.bytes(), 1, c.name());
   shared_bytes(address, 16, 128, c.name());
@@ -115,6 +151,16 @@ void tensor_copy(Call& c) {
     box.land(to, address & ((1u << kRankShift) - 1));
     mbarrier_landed(barrier, static_cast<int64_t>(box.bytes()));
   });
+}
+
+void commit_stores(Call&) {
+  current->store_groups.push_back(std::move(current->stores));
+  current->stores.clear();
+}
+void wait_for_stores(Call& c) {
+  auto& groups = current->store_groups;
+  for (; groups.size() > c.u32(0); groups.erase(groups.begin()))
+    for (const auto& read : groups.front()) read();
 }
 
 namespace {
@@ -136,7 +182,7 @@ CUresult encode_tiled(CUtensorMap* out, CUtensorMapDataType type, cuuint32_t ran
                swizzle <= CU_TENSOR_MAP_SWIZZLE_128B && reinterpret_cast<uintptr_t>(base) % 16 == 0 && base != nullptr;
   if (!right) return CUDA_ERROR_INVALID_VALUE;
   map.mark = kTensorMapMark;
-  map.base = static_cast<const std::byte*>(base);
+  map.base = static_cast<std::byte*>(base);
   map.rank = static_cast<uint8_t>(rank);
   map.swizzle = static_cast<uint8_t>(swizzle);
   map.strides[0] = element;

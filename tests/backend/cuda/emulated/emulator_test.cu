@@ -53,6 +53,35 @@ __global__ void copy_tile(const __grid_constant__ CUtensorMap map, __half* out, 
   }
 }
 
+// Element (r, k) is 64 r + k, in swizzled units; then 0, which is stored where nothing waited for the store to read.
+__global__ void store_tile(const __grid_constant__ CUtensorMap map, int row, bool waits, bool overwrites) {
+  extern __shared__ __align__(1024) unsigned char smem[];
+  auto* const tile = reinterpret_cast<__half*>(smem);
+  if (threadIdx.x != 0) return;
+  for (int r = 0; r < 8; ++r)
+    for (int k = 0; k < 64; ++k) tile[r * 64 + (k / 8 ^ r) * 8 + k % 8] = __float2half(static_cast<float>(64 * r + k));
+  show_to_stores();
+  tensor_store(smem_address(smem), &map, 0, row, 0);
+  stores_commit();
+  if (waits && !overwrites) stores_wait();
+  for (int i = 0; i < 8 * 64 && overwrites; ++i) tile[i] = __float2half(0.f);
+  if (waits) stores_wait();
+}
+
+// Lane 4g + t holds row g, columns 2t and 2t + 1 of four matrices; matrix i has 100 i + 8 row + column.
+__global__ void store_matrices_transposed(__half* out) {
+  extern __shared__ __align__(16) unsigned char smem[];
+  const int g = threadIdx.x / 4, t = threadIdx.x % 4;
+  uint32_t held[4];
+  for (int i = 0; i < 4; ++i) {
+    const auto first = static_cast<float>(100 * i + 8 * g + 2 * t);
+    held[i] = bits(__floats2half2_rn(first, first + 1));
+  }
+  stmatrix4_transposed(smem_address(smem) + threadIdx.x * 16, held);
+  __syncwarp();
+  for (int i = 0; i < 8; ++i) out[threadIdx.x * 8 + i] = reinterpret_cast<const __half*>(smem)[threadIdx.x * 8 + i];
+}
+
 __global__ void write_behind(int at) {
   extern __shared__ unsigned char smem[];
   smem[at] = 1;
@@ -141,6 +170,40 @@ TEST_F(TensorCopy, LandsNoSoonerThanItIsWaitedFor) {
 TEST_F(TensorCopy, NeedsAnAlignedPlaceInsideSharedMemory) {
   EXPECT_THAT(copy(0, 64, true), HasSubstr("misaligned: 16 bytes at offset 64 of 2048"));
   EXPECT_THAT(copy(0, 1152, true), HasSubstr("outside shared memory: 1024 bytes at offset 1152 of 2048"));
+}
+
+class TensorStore : public TensorCopy {
+ protected:
+  std::string store(int row, bool waits, bool overwrites) {
+    return failure_of(launch_kernel(store_tile, dim3(1), 32, 1024, nullptr, false, map_, row, waits, overwrites));
+  }
+  float stored(size_t row, size_t k) const { return __half2float(matrix_[row * 64 + k]); }
+};
+
+TEST_F(TensorStore, TakesTheSwizzleOutAndWritesNothingOutside) {
+  EXPECT_EQ(store(16, true, false), "");
+  for (size_t r = 16; r < kRows; ++r)
+    for (size_t k = 0; k < 64; ++k) ASSERT_EQ(stored(r, k), static_cast<float>(64 * (r - 16) + k)) << r << " " << k;
+  EXPECT_EQ(stored(15, 63), 15 * 64 + 63);
+}
+
+TEST_F(TensorStore, ReadsNoSoonerThanItIsWaitedFor) {
+  EXPECT_EQ(store(0, true, true), "");
+  EXPECT_EQ(stored(0, 1), 0);
+}
+
+TEST_F(TensorStore, IsWaitedForByTheThreadThatOrderedIt) {
+  EXPECT_THAT(store(0, false, false),
+              HasSubstr("ended while bulk stores out of its block's shared memory were under way"));
+}
+
+TEST(Emulator, MatricesAreStoredTransposed) {
+  const OnDevice<__half> out(32 * 8);
+  EXPECT_EQ(failure_of(launch_kernel(store_matrices_transposed, dim3(1), 32, 512, nullptr, false, out.data())), "");
+  for (size_t lane = 0; lane < 32; ++lane)
+    for (size_t i = 0; i < 8; ++i)
+      EXPECT_EQ(__half2float(out[lane * 8 + i]), static_cast<float>(lane / 8 * 100 + 8 * i + lane % 8))
+          << lane << " " << i;
 }
 
 TEST(Emulator, AccessesOutsideSharedMemoryAreNamed) {

@@ -101,6 +101,8 @@ std::mutex one_launch;
 void Scheduler::main_of_thread(void* self) {
   scheduler->body_();
   auto* const thread = static_cast<Thread*>(self);
+  if (!thread->stores.empty() || !thread->store_groups.empty())
+    emulated::fail("ended while bulk stores out of its block's shared memory were under way");
   scheduler->happened();
   thread->wait = {Wait::kDone};
   thread->fiber.leave(true);

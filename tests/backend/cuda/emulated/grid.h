@@ -52,6 +52,8 @@ struct Thread {
   Wait wait;
   std::vector<ThreadCopy> copies;               // not in a group yet
   std::vector<std::vector<ThreadCopy>> groups;  // the oldest first
+  std::vector<std::function<void()>> stores;  // of cp.async.bulk out of shared memory, which is read as late as may be
+  std::vector<std::vector<std::function<void()>>> store_groups;
   std::vector<std::function<void()>> products;  // of wgmma, likewise
   std::vector<std::vector<std::function<void()>>> product_groups;
   std::vector<Polled> polled;  // since it last did anything else

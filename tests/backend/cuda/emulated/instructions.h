@@ -16,11 +16,14 @@ void multiply_m16n8k16_f16(Call&);
 void multiply_m16n8k16_bf16(Call&);
 void multiply_m16n8k8_f16(Call&);
 void load_matrices(Call&);
+void store_matrices(Call&);
 void transpose_matrix(Call&);
 void commit_products(Call&);
 void wait_for_products(Call&);
 void bulk_copy(Call&);
 void tensor_copy(Call&);
+void commit_stores(Call&);
+void wait_for_stores(Call&);
 void store_counted(Call&);
 
 }  // namespace awq::emulated

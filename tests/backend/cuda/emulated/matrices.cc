@@ -60,12 +60,14 @@ void multiply_of(Call& call) {
   for (size_t i = 0; i < 4; ++i) call.set(i, f.d[i]);
 }
 
+int matrices_of(const Instruction& i) { return i.has("x4") ? 4 : i.has("x2") ? 2 : 1; }
+
 struct Matrices {
   uint32_t address;
   int count;
   bool transposed;
   const char* name;
-  uint32_t out[4];
+  uint32_t held[4];  // of this lane
 };
 
 void load(Meeting& m) {
@@ -79,8 +81,26 @@ void load(Meeting& m) {
     auto& mine = *static_cast<Matrices*>(m.lanes[static_cast<size_t>(lane)]);
     const int g = lane / 4, t = lane % 4;
     for (int i = 0; i < first.count; ++i)
-      mine.out[i] = first.transposed ? rows[i][2 * t][g] | uint32_t{rows[i][2 * t + 1][g]} << 16
-                                     : rows[i][g][2 * t] | uint32_t{rows[i][g][2 * t + 1]} << 16;
+      mine.held[i] = first.transposed ? rows[i][2 * t][g] | uint32_t{rows[i][2 * t + 1][g]} << 16
+                                      : rows[i][g][2 * t] | uint32_t{rows[i][g][2 * t + 1]} << 16;
+  }
+}
+
+void store(Meeting& m) {
+  const auto& first = *static_cast<const Matrices*>(m.lanes[0]);
+  uint16_t rows[4][8][8];
+  for (int lane = 0; lane < 32; ++lane) {
+    const auto& mine = *static_cast<const Matrices*>(m.lanes[static_cast<size_t>(lane)]);
+    const int g = lane / 4, t = lane % 4;
+    for (int i = 0; i < first.count; ++i)
+      for (int e = 0; e < 2; ++e) {
+        const auto value = static_cast<uint16_t>(mine.held[i] >> 16 * e);
+        (first.transposed ? rows[i][2 * t + e][g] : rows[i][g][2 * t + e]) = value;
+      }
+  }
+  for (int lane = 0; lane < 8 * first.count; ++lane) {
+    const auto& mine = *static_cast<const Matrices*>(m.lanes[static_cast<size_t>(lane)]);
+    std::memcpy(shared_bytes(mine.address, 16, 16, mine.name), rows[lane / 8][lane % 8], 16);
   }
 }
 
@@ -101,10 +121,17 @@ void multiply_m16n8k16_bf16(Call& c) { multiply_of<Bf16, 2>(c); }
 void multiply_m16n8k8_f16(Call& c) { multiply_of<F16, 1>(c); }
 
 void load_matrices(Call& c) {
-  const int count = c.instruction.has("x4") ? 4 : c.instruction.has("x2") ? 2 : 1;
+  const int count = matrices_of(c.instruction);
   Matrices mine{c.u32(static_cast<size_t>(count)), count, c.instruction.has("trans"), c.name(), {}};
   meet(c.name(), kAll, &mine, load);
-  for (int i = 0; i < count; ++i) c.set(static_cast<size_t>(i), uint64_t{mine.out[i]});
+  for (int i = 0; i < count; ++i) c.set(static_cast<size_t>(i), uint64_t{mine.held[i]});
+}
+
+void store_matrices(Call& c) {
+  const int count = matrices_of(c.instruction);
+  Matrices mine{c.u32(0), count, c.instruction.has("trans"), c.name(), {}};
+  for (int i = 0; i < count; ++i) mine.held[i] = c.u32(static_cast<size_t>(1 + i));
+  meet(c.name(), kAll, &mine, store);
 }
 
 void transpose_matrix(Call& c) {

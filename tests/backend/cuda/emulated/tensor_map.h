@@ -8,7 +8,7 @@ namespace awq::emulated {
 
 struct TensorMap {
   uint64_t mark;
-  const std::byte* base;
+  std::byte* base;
   uint64_t sizes[5];
   uint64_t strides[5];  // bytes; strides[0] is an element's
   uint16_t box[5];
