@@ -47,29 +47,31 @@ struct RowScales {
 
 template <class T, class Shape>
 __device__ __forceinline__ void consume_scaled(const PipelineParams& p, const Epilogue<T>& epilogue,
-                                               const Memory& memory) {
+                                               const Memory& memory, const CUtensorMap* y) {
   constexpr int kTokens = Shape::kTokens, kBlocks = Shape::kBlocks, kGroups = Shape::kGroups;
-  constexpr int kPerChunk = kGroups == 4 ? 2 : 1;
+  constexpr int kPerChunk = kGroups == 4 ? 2 : 1, kChunks = Shape::kChunks;
+  constexpr int kBlockBytes = kChunks * 2048;
   // While the last products of a stage run, the next one is waited for and loaded, where registers allow.
   constexpr bool kAhead = kTokens * kBlocks <= 128 && kGroups == 1;
   const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
   const int block0 = warp / 4 * kBlocks, tile = warp % 4;
-  const uint32_t word_at = kept(Shape::kXBytes + block0 * 4096 + tile * 512 + lane * 16);
-  const uint32_t scale_at = kept(Shape::kScales + (block0 * kGroups * 4 + tile) * 32 + lane / 4 * 4);
-  const uint32_t zero_at = kept(Shape::kZeros + (block0 * kGroups * 4 + tile) * 8 + lane / 4);
+  const uint32_t word_at = kept(Shape::kXBytes + block0 * kBlockBytes + tile * 512 + lane * 16);
+  const uint32_t scale_at = kept(Shape::kScales + (block0 * Shape::kStageGroups * 4 + tile) * 32 + lane / 4 * 4);
+  const uint32_t zero_at = kept(Shape::kZeros + (block0 * Shape::kStageGroups * 4 + tile) * 8 + lane / 4);
   float sum[kBlocks][kTokens / 2];
   uint32_t a[2][kBlocks][4][4];  // [set][row block][step][register]
   uint32_t words[2][kBlocks][4], s[kBlocks], z[kBlocks];
   RowScales<T> scales[kBlocks];
   const auto load_words = [&](uint32_t stage, int chunk) {
 #pragma unroll
-    for (int b = 0; b < kBlocks; ++b) load_shared16(words[chunk][b], stage + word_at + b * 4096 + chunk * 2048);
+    for (int b = 0; b < kBlocks; ++b)
+      load_shared16(words[chunk][b], stage + word_at + b * kBlockBytes + chunk % kChunks * 2048);
   };
   const auto load_scales = [&](uint32_t stage, int g) {
 #pragma unroll
     for (int b = 0; b < kBlocks; ++b) {
-      s[b] = load_shared32(stage + scale_at + (b * kGroups + g) * 128);
-      z[b] = load_shared_u8(stage + zero_at + (b * kGroups + g) * 32);
+      s[b] = load_shared32(stage + scale_at + (b * Shape::kStageGroups + g) * 128);
+      z[b] = load_shared_u8(stage + zero_at + (b * Shape::kStageGroups + g) * 32);
     }
   };
   RingPosition at{0, 0};  // the next stage
@@ -81,20 +83,23 @@ __device__ __forceinline__ void consume_scaled(const PipelineParams& p, const Ep
   };
   Work work{};
   for (int w = 0; work.next(p, w); ++w) {
-    int slot = 0;
+    int slot = 0, previous = 0;
     if constexpr (kAhead) arrive();
     for (int i = 0; i < work.count; ++i) {
-      if constexpr (!kAhead) arrive();
-      const int previous = slot;
-      slot = at.slot;
-      at.advance(p.stages);
 #pragma unroll
       for (int chunk = 0; chunk < 2; ++chunk) {
+        const bool begins_stage = chunk % kChunks == 0;
+        if (begins_stage) {
+          if constexpr (!kAhead) arrive();
+          previous = slot;
+          slot = at.slot;
+          at.advance(p.stages);
+        }
         if constexpr (!kAhead) load_words(stage, chunk);
 #pragma unroll
         for (int h = 0; h < kPerChunk; ++h) {
           if (kGroups > 1 || chunk == 0) {
-            if constexpr (!kAhead) load_scales(stage, chunk * kPerChunk + h);
+            if constexpr (!kAhead) load_scales(stage, chunk % kChunks * kPerChunk + h);
 #pragma unroll
             for (int b = 0; b < kBlocks; ++b) scales[b].set(s[b], z[b]);
           }
@@ -104,7 +109,7 @@ __device__ __forceinline__ void consume_scaled(const PipelineParams& p, const Ep
             for (int b = 0; b < kBlocks; ++b) scales[b].word(words[chunk][b][step], a[chunk][b][step]);
         }
         wgmma_fence();
-        const uint64_t x = make_descriptor(stage + chunk * Shape::kXBox);
+        const uint64_t x = make_descriptor(stage + chunk % kChunks * Shape::kXBox);
 #pragma unroll
         for (int step = 0; step < 4; ++step)
 #pragma unroll
@@ -113,15 +118,16 @@ __device__ __forceinline__ void consume_scaled(const PipelineParams& p, const Ep
         wgmma_commit();
         if constexpr (kAhead)
           if (chunk == 1 && i + 1 < work.count) arrive();
-        // The 64 k before these are done: their registers and, at chunk 0, the stage before are free.
+        // The 64 k before these are done: their registers and, where this begins a stage, the stage before are free.
         wgmma_wait<1>();
-        if (chunk == 0 && i > 0 && lane == 0) barrier_arrive(memory.empty() + 8 * previous);
+        if (begins_stage && i + chunk > 0 && lane == 0) barrier_arrive(memory.empty() + 8 * previous);
       }
     }
     wgmma_wait<0>();
     if (lane == 0) barrier_arrive(memory.empty() + 8 * slot);
-    finish_work<Shape>(p, epilogue, work, memory, sum, warp);
+    finish_work<Shape>(p, epilogue, work, memory, sum, warp, y);
   }
+  if constexpr (Shape::kStaged) wait_for_staged();
 }
 
 }  // namespace awq::backend::cuda

@@ -75,12 +75,16 @@ struct Epilogue {
   // All lanes of the warp take part.
   template <int kTiles>
   __device__ void store_fragments(int row, int64_t token, float (&acc)[kTiles][4]) const {
-    if (bias != nullptr || salient > 0) {
-      add_bias(acc, row);
-      add_salient(acc, row, token, 0, salient,
-                  [this](int c, int64_t at) { return at < m ? to_float(x[at * k + index[c]]) : 0.f; });
-    }
+    finish_fragments(row, token, acc);
     gated ? store_gated(row, token, acc) : store_rounded(row, token, acc);
+  }
+
+  template <int kTiles>
+  __device__ void finish_fragments(int row, int64_t token, float (&acc)[kTiles][4]) const {
+    if (bias == nullptr && salient == 0) return;
+    add_bias(acc, row);
+    add_salient(acc, row, token, 0, salient,
+                [this](int c, int64_t at) { return at < m ? to_float(x[at * k + index[c]]) : 0.f; });
   }
 
   // Transposed in registers, so that four lanes write the 16 bytes of a token's 8 rows.

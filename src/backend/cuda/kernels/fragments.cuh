@@ -150,6 +150,15 @@ __device__ __forceinline__ void ldmatrix4_transposed(uint32_t (&r)[4], uint32_t 
 #endif
 }
 
+// Four 8 x 8 matrices of halves, transposed on the way; addresses as of ldmatrix4().
+__device__ __forceinline__ void stmatrix4_transposed(uint32_t address, const uint32_t (&r)[4]) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(r[0]),
+               "r"(r[1]), "r"(r[2]), "r"(r[3])
+               : "memory");
+#endif
+}
+
 // 16 bytes from global to shared memory without a register, past L1; `bytes` 0 writes zeros. Before 8.0: through one.
 __device__ __forceinline__ void copy16(uint32_t to, const void* from, int bytes) {
 #if __CUDA_ARCH__ >= 800

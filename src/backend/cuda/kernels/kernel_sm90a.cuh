@@ -44,24 +44,24 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
     give_registers<Shape::kProducerRegisters>();
     // Weights, scales and zero points do not depend on the previous kernel and run ahead; x waits for it.
     if (warp == kConsumerWarps && elect_one()) {
-      produce(p, empty, [&](int tile, int unit, int slot) {
+      produce<Shape::kChunks>(p, empty, [&](int tile, int chunk, int slot) {
         const uint32_t to = ring + slot * Shape::kStage, barrier = full + 8 * slot;
         const int block0 = tile / p.token_blocks * Shape::kRowBlocks;
-        const int g = first_group_of<kGroups>(unit, p.unit_to_group, p.groups);
+        const int g = first_group_of<kGroups>(chunk / 2, p.unit_to_group, p.groups) + chunk % 2 * kGroups / 2;
         barrier_expect(barrier, Shape::kBytes);
-        tensor_copy(to + Shape::kXBytes, &maps.qweight, 0, 2 * unit, block0, barrier, kEvictFirst);
+        tensor_copy(to + Shape::kXBytes, &maps.qweight, 0, chunk, block0, barrier, kEvictFirst);
         tensor_copy(to + Shape::kScales, &maps.scales, 0, g, block0, barrier, kEvictFirst);
         tensor_copy(to + Shape::kZeros, &maps.zeros, 0, g, block0, barrier, kEvictFirst);
       });
     } else if (warp == kConsumerWarps + 1 && elect_one()) {
       prefetch_map(&maps.x);
       wait_for_previous_kernel();
-      produce(p, empty, [&](int tile, int unit, int slot) {
+      produce<Shape::kChunks>(p, empty, [&](int tile, int chunk, int slot) {
         const uint32_t to = ring + slot * Shape::kStage;
         const int token0 = tile % p.token_blocks * kTokens;
-        tensor_copy(to, &maps.x, 0, token0, 2 * unit, full + 8 * slot, kEvictLast);
-        if constexpr (Shape::kXBoxes == 2)
-          tensor_copy(to + Shape::kXBox, &maps.x, 0, token0, 2 * unit + 1, full + 8 * slot, kEvictLast);
+        tensor_copy(to, &maps.x, 0, token0, chunk, full + 8 * slot, kEvictLast);
+        if constexpr (Shape::kXBoxes == 2 && Shape::kChunks == 2)
+          tensor_copy(to + Shape::kXBox, &maps.x, 0, token0, chunk + 1, full + 8 * slot, kEvictLast);
       });
     }
     if constexpr (Shape::kFold) {
@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
     if constexpr (Shape::kFold)
       consume_integers<T, Shape>(p, epilogue, memory);
     else
-      consume_scaled<T, Shape>(p, epilogue, memory);
+      consume_scaled<T, Shape>(p, epilogue, memory, &maps.y);
   }
 }
 

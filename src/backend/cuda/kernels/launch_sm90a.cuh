@@ -14,15 +14,17 @@ namespace awq::backend::cuda {
 template <class T, class Shape>
 cudaError_t launch_pipeline(const LinearArgs& a, const PipelinePlan& plan, int stages) {
   PipelineMaps maps;
-  if (const cudaError_t e =
-          make_pipeline_maps(a, Shape::kTokens, Shape::kXBoxes, Shape::kRowBlocks, Shape::kGroups, &maps);
-      e != cudaSuccess)
-    return e;
+  constexpr PipelineBoxes kBoxes{Shape::kTokens, 3 - Shape::kXBoxes, Shape::kRowBlocks, Shape::kChunks,
+                                 Shape::kStageGroups};
+  if (const cudaError_t e = make_pipeline_maps(a, kBoxes, &maps); e != cudaSuccess) return e;
+  if constexpr (Shape::kStaged)
+    if (const cudaError_t e = make_output_map(a, kPieceTokens, &maps.y); e != cudaSuccess) return e;
   const int64_t token_blocks = (a.m + Shape::kTokens - 1) / Shape::kTokens;
   PipelineParams p{};
   p.token_blocks = static_cast<int>(token_blocks);
   p.tiles = static_cast<int>((a.layout.n + Shape::kRows - 1) / Shape::kRows * token_blocks);
   p.split = plan.split;
+  p.rounds = plan.split ? plan.rounds : (p.tiles + plan.grid - 1) / plan.grid;
   p.cluster = plan.cluster;
   p.chunks = static_cast<int>(a.layout.chunks());
   p.groups = static_cast<int>(a.layout.groups());

@@ -10,8 +10,8 @@ namespace {
 constexpr double kLaunchUs = 2.5;  // first loads, last stores
 constexpr double kSplitUs = 1.1;   // partial tiles: more, and less alike in L2
 // The same for wide tiles, as a factor. Those of 256 tokens read less x, while there are no more than two blocks of
-// tokens: beyond, whole tiles of 128 were quicker under sustained load (22016 x 4096, m = 2048: 10 % and more).
-constexpr double kWideSplit = 1.07, kTwoBlocksOf256 = 1.03;
+// tokens.
+constexpr double kWideSplit = 1.064, kTwoBlocksOf256 = 1.04;
 constexpr double kClusterUs = .067;  // for each other block: sums on their way through shared memory
 constexpr double kTallSums = 1.8;    // both costs, as a factor, for the sums of 256 rows
 constexpr double kReadTBs = 4.06;    // what the memory gives to a kernel of this kind
@@ -20,6 +20,12 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Adding up one more block's share of a tile: latency, and 512 bytes for every token and row block.
 double share_us(const PipelineTile& t) { return .18 + .00685 * t.tokens * t.blocks; }
+
+// Whole tiles that every block takes before the rest is split: all but the last round and what follows it. Blocks that
+// walk along k together find each other's x and weights in L2, split ones do not.
+int64_t whole_rounds(const PipelineTile& t, int64_t count, int64_t sms) {
+  return t.tokens >= 128 ? std::max<int64_t>(0, count / sms - 1) : 0;
+}
 
 double sums_factor(const PipelineTile& t) { return t.blocks == 1 ? 1 : kTallSums; }
 
@@ -64,13 +70,15 @@ PipelinePlan plan_pipeline(std::span<const PipelineTile> tiles, const TileLayout
               .grid = static_cast<int>(active),
               .us = expected(active, static_cast<double>(divide_up(count, sms) * stages), 0)});
     if (count % sms != 0) {
-      const int64_t blocks = std::min(sms, count * stages);
-      const double mine = static_cast<double>(count * stages) / static_cast<double>(blocks);
+      const int64_t blocks = std::min(sms, count * stages), rounds = whole_rounds(t, count, sms);
+      const double mine = static_cast<double>((count - rounds * sms) * stages) / static_cast<double>(blocks);
       const double shares = std::max(1.0, static_cast<double>(stages) / mine);
       consider({.tile = tile,
                 .split = true,
+                .rounds = static_cast<int>(rounds),
                 .grid = static_cast<int>(blocks),
-                .us = expected(blocks, mine * split_factor(t, m), kSplitUs * sums_factor(t) + shares * share_us(t))});
+                .us = expected(blocks, static_cast<double>(rounds * stages) + mine * split_factor(t, m),
+                               kSplitUs * sums_factor(t) + shares * share_us(t))});
     }
     if (const int blocks = cluster_for(t, count, stages, sms); blocks > 1) {
       const double mine = static_cast<double>(divide_up(stages, blocks));

@@ -7,10 +7,10 @@
 
 namespace awq::backend::cuda {
 
-// A tile of the pipeline: `blocks` x 128 rows, `tokens` tokens; `stages` of 128 k in the ring.
+// A tile of the pipeline: `blocks` x 128 rows, `tokens` tokens; `stages` in the ring, of 128 k (64 for 256 tokens).
 struct PipelineTile {
   int tokens, blocks, stages;
-  double stage_us;  // one stage of one block, the rest of the chip as busy; H200, measured
+  double stage_us;  // 128 k of one block, the rest of the chip as busy; H200, measured
 
   constexpr int rows() const { return 128 * blocks; }
 };
@@ -24,13 +24,14 @@ inline constexpr PipelineTile kIntegerTiles[] = {  // consume_integers.cuh
 };
 inline constexpr PipelineTile kScaledTiles[] = {  // consume_scaled.cuh
     {32, 1, 4, .403}, {32, 2, 4, .689}, {64, 1, 4, .581}, {64, 2, 4, 1.01},
-    {128, 1, 4, .73}, {128, 2, 4, 1.39}, {256, 1, 3, 1.48},
+    {128, 1, 4, .734}, {128, 2, 3, 1.43}, {256, 1, 4, 1.44},
 };
 // clang-format on
 
 struct PipelinePlan {
   int tile = 0;        // index
-  bool split = false;  // stream-k
+  bool split = false;  // stream-k,
+  int rounds = 0;      // after so many rounds of whole tiles
   int cluster = 1;     // blocks of a cluster that share a tile
   int grid = 0;        // blocks
   double us = 0;       // expected

@@ -2,11 +2,14 @@
 // shared memory; consumer warps multiply (consume_integers.cuh for few tokens, consume_scaled.cuh for many).
 //
 //   tile       two warpgroups (four for 32 tokens x 256 rows) x kBlocks x 64 rows, kTokens tokens
-//   stage      128 k of x, weights, scales and zero points, each one box of a tensor map (x with the 128-byte swizzle),
-//              all completing on one barrier. An SM starts a copy every 120 cycles or so, whatever its size (measured,
-//              from one warp or four): plain bulk copies a row block apart, 8 to 14 a stage, were the bottleneck below
-//              m = 256
-//   split      "stream-k": the stages of all tiles in one row, cut into equal parts, one a block (split_tiles.cuh)
+//   stage      128 k (64 for 256 tokens) of x, weights, scales and zero points, each one box of a tensor map (x with
+//              the 128-byte swizzle), all completing on one barrier. An SM starts a copy every 120 cycles or so,
+//              whatever its size (measured, from one warp or four): plain bulk copies a row block apart, 8 to 14 a
+//              stage, were the bottleneck below m = 256
+//   split      "stream-k": the stages of all tiles in one row, cut into equal parts, one a block (split_tiles.cuh); or
+//              those of the tiles that are left after rounds of whole ones
+//   y          tiles of 128 and more tokens are stored from shared memory while the next ones are multiplied
+//              (store_staged.cuh)
 //   cluster    or: a tile is cut along k into the blocks of a cluster, which add up in each other's shared memory. It
 //              saves the way through L2 where a tile would have few shares (4096 x 4096, m = 16: 6.7 us, not 8.1), and
 //              leaves multiprocessors idle where the clusters do not divide them: four blocks of a cluster find room in
@@ -19,8 +22,9 @@
 // after every 16 k; room for two blocks on a multiprocessor, so that the next kernel's weights fill its ring while this
 // one runs (80 registers: its blocks do start early, but what then bounds is the way from the end of one kernel to the
 // first product of the next, 2 us, and the copies disturb those of the kernel that runs); barriers made by the lanes of
-// one warp, which then does not wait for the others (0.4 us slower a launch); two blocks with rows side by side that
-// share x by multicast (0 to 3 % slower: the way from L2 is not what bounds).
+// one warp, which then does not wait for the others (0.4 us slower a launch); two blocks side by side that share x or
+// weights by multicast (0 to 5 % slower: the way from L2 is not what bounds); tiles in panels of 4 or 8 blocks of
+// tokens. At m = 2048 the card's power bounds: with no weight dequantized at all 3 % less time (10240 x 8192).
 #pragma once
 #include "backend/cuda/kernels/chunk_groups.cuh"
 #include "backend/cuda/kernels/cluster.cuh"
@@ -32,7 +36,8 @@ namespace awq::backend::cuda {
 
 struct PipelineParams {
   int token_blocks, tiles;
-  bool split;              // stream-k; else whole tiles, tile i * grid + block
+  int rounds;              // of whole tiles, tile i * grid + block
+  bool split;              // then stream-k for the tiles that are left
   int cluster;             // blocks of a cluster that share a tile; 1: none
   int chunks;              // of 64 k, padded
   int groups;              // stored a row
@@ -50,7 +55,8 @@ struct Work {
   int tile, first, count;
 
   __device__ static __forceinline__ int bound(const PipelineParams& p, int part) {  // stages before this part
-    return static_cast<int>(int64_t(p.tiles) * (p.chunks / 2) * part / gridDim.x);
+    const int whole = p.rounds * static_cast<int>(gridDim.x), stages = p.chunks / 2;
+    return whole * stages + static_cast<int>(int64_t(p.tiles - whole) * stages * part / gridDim.x);
   }
   // Later blocks have the earlier parts: an owner waits for blocks that started before it.
   __device__ static __forceinline__ int part() { return gridDim.x - 1 - blockIdx.x; }
@@ -64,16 +70,20 @@ struct Work {
       count = stages * (rank + 1) / p.cluster - first;
       return i == 0;
     }
-    if (!p.split) {
+    if (i < p.rounds) {
       tile = i * gridDim.x + blockIdx.x, first = 0, count = stages;
       return tile < p.tiles;
     }
-    const int at = i == 0 ? bound(p, part()) : tile * stages + first + count, end = bound(p, part() + 1);
+    if (!p.split) return false;
+    const int at = i == p.rounds ? bound(p, part()) : tile * stages + first + count, end = bound(p, part() + 1);
     if (at >= end) return false;
     tile = at / stages, first = at - tile * stages, count = min(stages - first, end - at);
     return true;
   }
 };
+
+// Of a finished tile: 64 rows x 128 tokens, in bytes [token][128] (store_staged.cuh).
+inline constexpr int kPieceTokens = 128, kPieceBytes = kPieceTokens * 128;
 
 // kGroups: groups in a stage of 128 k. kFold: weights enter the product as integers; scale and zero point are settled
 // on the float sum of every group (f16 only, and no group under 64).
@@ -92,11 +102,15 @@ struct PipelineShape {
   static constexpr int kProducerRegisters = kFold ? 56 : 40;
   static constexpr int kConsumerRegisters = kFold ? 224 : kConsumers == 4 ? 104 : 232;
   static constexpr int kValues = kBlocks * kTokens / 2;   // sums a thread
-  static constexpr int kXBoxes = kTokens >= 128 ? 2 : 1;  // copies a stage
+  static constexpr int kXBoxes = kTokens >= 128 ? 2 : 1;  // copies of 128 k
   static constexpr int kXBox = kTokens * 128;             // bytes of 64 k
-  // One stage: x [2][token][64 k], weights [row block][2][2048], scales [row block][group][128], zeros [..][32].
-  static constexpr int kXBytes = 2 * kXBox, kScales = kXBytes + kRowBlocks * 4096;
-  static constexpr int kZeros = kScales + kRowBlocks * kGroups * 128, kBytes = kZeros + kRowBlocks * kGroups * 32;
+  // Chunks of 64 k in a stage: one where only two stages of 128 k find room.
+  static constexpr int kChunks = kTokens >= 256 ? 1 : 2;
+  static constexpr int kStageGroups = (kGroups * kChunks + 1) / 2;
+  // One stage: x [chunk][token][64 k], weights [row block][chunk][2048], scales [row block][group][128], zeros (32).
+  static constexpr int kXBytes = kChunks * kXBox, kScales = kXBytes + kRowBlocks * kChunks * 2048;
+  static constexpr int kZeros = kScales + kRowBlocks * kStageGroups * 128;
+  static constexpr int kBytes = kZeros + kRowBlocks * kStageGroups * 32;
   static constexpr int kStage = (kBytes + 1023) / 1024 * 1024;
   // Before the ring: barriers (three kinds, of at most 15 stages, and kSent), sums of x [stage][2][token], factors of
   // scales and zero points [stage], what the warpgroups exchange, and what the other blocks of a cluster send; the ring
@@ -112,7 +126,13 @@ struct PipelineShape {
   }
   AWQ_HD static constexpr int receive_at(int stages) { return exchange_at(stages) + kExchange; }
   AWQ_HD static constexpr int ring_at(int stages, int cluster) { return receive_at(stages) + receive(cluster); }
-  static constexpr int smem(int stages, int cluster) { return ring_at(stages, cluster) + 1023 + stages * kStage; }
+  // After the ring: a finished tile on its way to y.
+  static constexpr bool kStaged = kTokens >= 128;
+  static constexpr int kStaging = kStaged ? kRowBlocks * (kTokens / kPieceTokens) * kPieceBytes : 0;
+  AWQ_HD static constexpr int staging_at(int stages) { return stages * kStage; }  // from the ring
+  static constexpr int smem(int stages, int cluster) {
+    return ring_at(stages, cluster) + 1023 + staging_at(stages) + kStaging;
+  }
 };
 
 // Position in the ring of stages: slot and the parity of its barriers.
@@ -128,14 +148,14 @@ struct RingPosition {
 __device__ __forceinline__ uint32_t kept(uint32_t value) { return __shfl_sync(~0u, value, threadIdx.x % 32); }
 
 // What one producer warp copies into every stage. Runs in one lane.
-template <class Fetch>
+template <int kChunks, class Fetch>
 __device__ __forceinline__ void produce(const PipelineParams& p, uint32_t empty, Fetch&& fetch) {
   RingPosition at{0, 1};  // an untouched barrier counts as passed: the first round does not wait
   Work work{};
   for (int i = 0; work.next(p, i); ++i)
-    for (int u = work.first; u < work.first + work.count; ++u) {
+    for (int chunk = 2 * work.first; chunk < 2 * (work.first + work.count); chunk += kChunks) {
       barrier_wait(empty + 8 * at.slot, at.parity);
-      fetch(work.tile, u, at.slot);
+      fetch(work.tile, chunk, at.slot);
       at.advance(p.stages);
     }
 }

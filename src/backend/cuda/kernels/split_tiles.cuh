@@ -1,14 +1,14 @@
 // A tile that several blocks of the Hopper kernel share: how their sums come together, always in one order.
 //
 //   stream-k   a block that ends in the middle of a tile owns it: it adds the sums that the following blocks left in
-//   the
-//              workspace, in order of k. Those blocks did that share first, so the owner hardly waits; it waits for
-//              blocks of lower index, which have started before it
+//              the workspace, in order of k. Those blocks did that share first, so the owner hardly waits; it waits
+//              for blocks of lower index, which have started before it
 //   cluster    every block owns the rows of some of its warps; the other blocks send theirs into its shared memory. The
 //              hardware starts all blocks of a cluster together, so they may wait for each other
 #pragma once
 #include "backend/cuda/kernels/epilogue.cuh"
 #include "backend/cuda/kernels/pipeline_sm90a.cuh"
+#include "backend/cuda/kernels/store_staged.cuh"
 
 namespace awq::backend::cuda {
 
@@ -136,7 +136,8 @@ __device__ __forceinline__ bool add_in_cluster(const PipelineParams& p, const Me
 // The sums of a work are complete: stored, left for the tile's owner, or completed with what others left.
 template <class Shape, class T, int kValues>
 __device__ __forceinline__ void finish_work(const PipelineParams& p, const Epilogue<T>& epilogue, const Work& work,
-                                            const Memory& memory, float (&sum)[Shape::kBlocks][kValues], int warp) {
+                                            const Memory& memory, float (&sum)[Shape::kBlocks][kValues], int warp,
+                                            const CUtensorMap* y = nullptr) {
   auto& sums = reinterpret_cast<float(&)[Shape::kValues]>(sum);
   wait_for_previous_kernel();  // y may be the previous kernel's input, and the workspace its own
   if (p.cluster > 1) {
@@ -148,10 +149,14 @@ __device__ __forceinline__ void finish_work(const PipelineParams& p, const Epilo
   }
   const int token0 = work.tile % p.token_blocks * Shape::kTokens;
   const int block0 = work.tile / p.token_blocks * Shape::kRowBlocks + warp / 4 * Shape::kBlocks;
+  if constexpr (Shape::kStaged) {
+    store_staged<Shape>(epilogue, memory.ring + Shape::staging_at(p.stages), y, block0, token0, sum, warp);
+  } else {
 #pragma unroll
-  for (int b = 0; b < Shape::kBlocks; ++b)
-    epilogue.store_fragments((block0 + b) * 64 + warp % 4 * 16, token0,
-                             reinterpret_cast<float(&)[Shape::kTokens / 8][4]>(sum[b]));
+    for (int b = 0; b < Shape::kBlocks; ++b)
+      epilogue.store_fragments((block0 + b) * 64 + warp % 4 * 16, token0,
+                               reinterpret_cast<float(&)[Shape::kTokens / 8][4]>(sum[b]));
+  }
 }
 
 }  // namespace awq::backend::cuda

@@ -51,22 +51,30 @@ cudaError_t first_failure(std::span<const cudaError_t> results) {
 
 }  // namespace
 
-cudaError_t make_pipeline_maps(const LinearArgs& a, int tokens, int x_boxes, int row_blocks, int groups,
-                               PipelineMaps* maps) {
+cudaError_t make_pipeline_maps(const LinearArgs& a, const PipelineBoxes& box, PipelineMaps* maps) {
   const int64_t blocks = a.layout.padded_n() / kRowBlock, chunks = a.layout.chunks(), all_groups = a.layout.groups();
   const auto x_type = a.bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
   const cudaError_t results[] = {
-      encode(&maps->x, x_type, a.x, {{64, 0, 64}, {a.m, a.layout.k * 2, tokens}, {a.layout.k / 64, 128, 3 - x_boxes}},
+      encode(&maps->x, x_type, a.x,
+             {{64, 0, 64}, {a.m, a.layout.k * 2, box.tokens}, {a.layout.k / 64, 128, box.x_chunks}},
              CU_TENSOR_MAP_SWIZZLE_128B),
       encode(&maps->qweight, CU_TENSOR_MAP_DATA_TYPE_INT64, a.qweight,
-             {{256, 0, 256}, {chunks, 2048, 2}, {blocks, chunks * 2048, row_blocks}}, CU_TENSOR_MAP_SWIZZLE_NONE),
+             {{256, 0, 256}, {chunks, 2048, box.chunks}, {blocks, chunks * 2048, box.row_blocks}},
+             CU_TENSOR_MAP_SWIZZLE_NONE),
       encode(&maps->scales, CU_TENSOR_MAP_DATA_TYPE_UINT16, a.scales,
-             {{64, 0, 64}, {all_groups, 128, groups}, {blocks, all_groups * 128, row_blocks}},
+             {{64, 0, 64}, {all_groups, 128, box.groups}, {blocks, all_groups * 128, box.row_blocks}},
              CU_TENSOR_MAP_SWIZZLE_NONE),
       encode(&maps->zeros, CU_TENSOR_MAP_DATA_TYPE_UINT8, a.zeros,
-             {{32, 0, 32}, {all_groups, 32, groups}, {blocks, all_groups * 32, row_blocks}},
+             {{32, 0, 32}, {all_groups, 32, box.groups}, {blocks, all_groups * 32, box.row_blocks}},
              CU_TENSOR_MAP_SWIZZLE_NONE)};
   return first_failure(results);
+}
+
+cudaError_t make_output_map(const LinearArgs& a, int tokens, CUtensorMap* map) {
+  const auto type = a.bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
+  const int64_t n = a.gated ? a.layout.n / 2 : a.layout.n;
+  return encode(map, type, a.y, {{n, 0, a.gated ? 32 : 64}, {a.m, n * 2, tokens}, {1, a.m * n * 2, 1}},
+                a.gated ? CU_TENSOR_MAP_SWIZZLE_64B : CU_TENSOR_MAP_SWIZZLE_128B);
 }
 
 cudaError_t make_tile_maps(const TileLayout& layout, const void* qweight, const void* scales, const void* zeros,

@@ -8,13 +8,19 @@ namespace awq::backend::cuda {
 
 struct PipelineMaps {
   CUtensorMap x, qweight, scales, zeros;
+  CUtensorMap y;  // where finished tiles are staged (store_staged.cuh)
 };
 
-// Boxes of one stage of 128 k: x (tokens x 64 k, `x_boxes` copies a stage), and for `row_blocks` blocks of 64 rows the
-// weights (2 x 2048 bytes), scales (`groups` x 128 bytes) and zero points (`groups` x 32). Needs k % 64 == 0. An error
-// of the driver, or cudaErrorNotSupported where the driver has no tensor maps.
-cudaError_t make_pipeline_maps(const LinearArgs&, int tokens, int x_boxes, int row_blocks, int groups,
-                               PipelineMaps* maps);
+struct PipelineBoxes {
+  int tokens, x_chunks;  // x: tokens x 64 k, x_chunks times
+  int row_blocks, chunks,
+      groups;  // of 64 rows: weights (chunks x 2048 bytes), scales (groups x 128), zeros (groups x 32)
+};
+// Needs k % 64 == 0. An error of the driver, or cudaErrorNotSupported where the driver has no tensor maps.
+cudaError_t make_pipeline_maps(const LinearArgs&, const PipelineBoxes&, PipelineMaps* maps);
+
+// y in boxes of 64 rows of the weights x `tokens`, each as [token][128 bytes, swizzled]; gated, half as many bytes.
+cudaError_t make_output_map(const LinearArgs&, int tokens, CUtensorMap* map);
 
 // Boxes of one tile of 16 rows and `chunks` x 64 k: weights [chunk][512 bytes], scales [group][32 bytes], and the zero
 // points of two tiles, [group][16 bytes].

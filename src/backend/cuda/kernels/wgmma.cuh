@@ -199,4 +199,16 @@ __device__ __forceinline__ void tensor_copy(uint32_t to, const CUtensorMap* map,
       : "memory");
 }
 
+// The other way: a box of shared memory into the tensor, nothing outside of it. One thread orders its stores, commits
+// them, and waits until they have read shared memory.
+__device__ __forceinline__ void tensor_store(uint32_t from, const CUtensorMap* map, int a, int b, int c) {
+  asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%1, %2, %3}], [%4];" ::"l"(map), "r"(a),
+               "r"(b), "r"(c), "r"(from)
+               : "memory");
+}
+__device__ __forceinline__ void stores_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+__device__ __forceinline__ void stores_wait() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
+// What this thread has written to shared memory, before another one orders a store of it.
+__device__ __forceinline__ void show_to_stores() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
 }  // namespace awq::backend::cuda

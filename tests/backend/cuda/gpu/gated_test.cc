@@ -55,7 +55,8 @@ TEST(Gated, IsSiluOfGateTimesUp) {
   for (size_t row = 0; row < kCudaRows.size(); ++row) {
     if (!launcher(row).gates) continue;
     ++rows;
-    for (const Shape& shape : {Shape{5, 144, 256, 64}, Shape{16, 304, 640, 128}, Shape{70, 144, 384, 128}}) {
+    for (const Shape& shape :
+         {Shape{5, 144, 256, 64}, Shape{16, 304, 640, 128}, Shape{70, 144, 384, 128}, Shape{260, 272, 384, 128}}) {
       SCOPED_TRACE(std::string(kCudaRows[row].name) + " " + to_string(shape));
       GatedProblem problem(shape);
       const std::vector<uint16_t> both = problem.run(row, false), got = problem.run(row, true);

@@ -26,14 +26,16 @@ const PipelineKernels kGemm{"gemm_w4a16_wgmma_sm90a", kScaledTiles, launch_gemm_
                             launch_gemm_w4a16_sm90a_bf16};
 
 // 4 tiles of 5 stages. A split grid of 3 has blocks that end within a tile, 7 tiles of several owners' shares and
-// blocks in the middle of one, 20 a block for each stage; of 1 nobody shares. Clusters divide neither the stages nor,
-// but for two, the warps.
+// blocks in the middle of one, 20 a block for each stage; of 1 nobody shares. After a round of three the fourth tile is
+// split. Clusters divide neither the stages nor, but for two, the warps.
 constexpr PipelinePlan kPlans[] = {{.grid = 1},
                                    {.grid = 3},
                                    {.grid = 4},
                                    {.split = true, .grid = 1},
                                    {.split = true, .grid = 3},
                                    {.split = true, .grid = 7},
+                                   {.split = true, .rounds = 1, .grid = 3},
+                                   {.split = true, .rounds = 3, .grid = 1},
                                    {.split = true, .grid = 20}};
 constexpr PipelinePlan kClusterPlans[] = {
     {.cluster = 2, .grid = 8}, {.cluster = 3, .grid = 12}, {.cluster = 5, .grid = 20}};
