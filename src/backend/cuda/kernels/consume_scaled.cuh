@@ -48,16 +48,20 @@ struct RowScales {
 template <class T, class Shape>
 __device__ __forceinline__ void consume_scaled(const PipelineParams& p, const Epilogue<T>& epilogue,
                                                const Memory& memory, const CUtensorMap* y) {
-  constexpr int kTokens = Shape::kTokens, kBlocks = Shape::kBlocks, kGroups = Shape::kGroups;
+  constexpr int kTokens = Shape::kTokens, kBlocks = Shape::kWarpTiles, kGroups = Shape::kGroups;
   constexpr int kPerChunk = kGroups == 4 ? 2 : 1, kChunks = Shape::kChunks;
-  constexpr int kBlockBytes = kChunks * 2048;
+  // Two parts a stage: each warpgroup has all rows and one part; the tile's 16 rows i are tile i % 2 of half row block
+  // i / 2. Bytes of a chunk in a row block or half of one; blocks from one of a warp's to the next.
+  constexpr int kParts = Shape::kParts, kChunk = 2048 / kParts, kStep = kParts;
+  constexpr int kBlockBytes = kChunks * kChunk, kBlockPairs = Shape::kStageGroups * 32 / kParts;
   // While the last products of a stage run, the next one is waited for and loaded, where registers allow.
   constexpr bool kAhead = kTokens * kBlocks <= 128 && kGroups == 1;
   const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
-  const int block0 = warp / 4 * kBlocks, tile = warp % 4;
-  const uint32_t word_at = kept(Shape::kXBytes + block0 * kBlockBytes + tile * 512 + lane * 16);
-  const uint32_t scale_at = kept(Shape::kScales + (block0 * Shape::kStageGroups * 4 + tile) * 32 + lane / 4 * 4);
-  const uint32_t zero_at = kept(Shape::kZeros + (block0 * Shape::kStageGroups * 4 + tile) * 8 + lane / 4);
+  const int part = kParts == 1 ? 0 : warp / 4, block0 = kParts == 1 ? warp / 4 * kBlocks : warp % 4 / 2;
+  const int tile = warp % (4 / kParts);
+  const uint32_t word_at = kept(Shape::kXBytes + block0 * kBlockBytes + part * 2 * kChunk + tile * 512 + lane * 16);
+  const uint32_t pair_at = block0 * kBlockPairs + part * kGroups * 16 + tile * 8 + lane / 4;
+  const uint32_t scale_at = kept(Shape::kScales + pair_at * 4), zero_at = kept(Shape::kZeros + pair_at);
   float sum[kBlocks][kTokens / 2];
   uint32_t a[2][kBlocks][4][4];  // [set][row block][step][register]
   uint32_t words[2][kBlocks][4], s[kBlocks], z[kBlocks];
@@ -65,13 +69,14 @@ __device__ __forceinline__ void consume_scaled(const PipelineParams& p, const Ep
   const auto load_words = [&](uint32_t stage, int chunk) {
 #pragma unroll
     for (int b = 0; b < kBlocks; ++b)
-      load_shared16(words[chunk][b], stage + word_at + b * kBlockBytes + chunk % kChunks * 2048);
+      load_shared16(words[chunk][b], stage + word_at + b * kStep * kBlockBytes + chunk % kChunks * kChunk);
   };
   const auto load_scales = [&](uint32_t stage, int g) {
 #pragma unroll
     for (int b = 0; b < kBlocks; ++b) {
-      s[b] = load_shared32(stage + scale_at + (b * Shape::kStageGroups + g) * 128);
-      z[b] = load_shared_u8(stage + zero_at + (b * Shape::kStageGroups + g) * 32);
+      const int pairs = b * kStep * kBlockPairs + g * (32 / kParts);
+      s[b] = load_shared32(stage + scale_at + pairs * 4);
+      z[b] = load_shared_u8(stage + zero_at + pairs);
     }
   };
   RingPosition at{0, 0};  // the next stage
@@ -109,7 +114,7 @@ __device__ __forceinline__ void consume_scaled(const PipelineParams& p, const Ep
             for (int b = 0; b < kBlocks; ++b) scales[b].word(words[chunk][b][step], a[chunk][b][step]);
         }
         wgmma_fence();
-        const uint64_t x = make_descriptor(stage + chunk % kChunks * Shape::kXBox);
+        const uint64_t x = make_descriptor(stage + (part * 2 + chunk % kChunks) * Shape::kXBox);
 #pragma unroll
         for (int step = 0; step < 4; ++step)
 #pragma unroll
@@ -125,7 +130,13 @@ __device__ __forceinline__ void consume_scaled(const PipelineParams& p, const Ep
     }
     wgmma_wait<0>();
     if (lane == 0) barrier_arrive(memory.empty() + 8 * slot);
-    finish_work<Shape>(p, epilogue, work, memory, sum, warp, y);
+    if constexpr (kParts == 1) {
+      finish_work<Shape>(p, epilogue, work, memory, sum, warp, y);
+    } else {
+      float mine[Shape::kBlocks][kTokens / 2];
+      if (gather_sums<Shape>(memory.full + Shape::exchange_at(p.stages), warp, part, warp % 4, 4, sum, mine))
+        finish_work<Shape>(p, epilogue, work, memory, mine, warp);
+    }
   }
   if constexpr (Shape::kStaged) wait_for_staged();
 }

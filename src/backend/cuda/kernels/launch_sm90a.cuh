@@ -14,19 +14,20 @@ namespace awq::backend::cuda {
 template <class T, class Shape>
 cudaError_t launch_pipeline(const LinearArgs& a, const PipelinePlan& plan, int stages) {
   PipelineMaps maps;
-  constexpr PipelineBoxes kBoxes{Shape::kTokens, 3 - Shape::kXBoxes, Shape::kRowBlocks, Shape::kChunks,
-                                 Shape::kStageGroups};
+  constexpr PipelineBoxes kBoxes{Shape::kTokens,      (3 - Shape::kXBoxes) * Shape::kParts,
+                                 Shape::kRowBlocks,   Shape::kChunks,
+                                 Shape::kStageGroups, Shape::kParts};
   if (const cudaError_t e = make_pipeline_maps(a, kBoxes, &maps); e != cudaSuccess) return e;
   if constexpr (Shape::kStaged)
     if (const cudaError_t e = make_output_map(a, kPieceTokens, &maps.y); e != cudaSuccess) return e;
   const int64_t token_blocks = (a.m + Shape::kTokens - 1) / Shape::kTokens;
   PipelineParams p{};
   p.token_blocks = static_cast<int>(token_blocks);
-  p.tiles = static_cast<int>((a.layout.n + Shape::kRows - 1) / Shape::kRows * token_blocks);
+  p.tiles = static_cast<int>(row_tiles(a.layout.n, Shape::kRows) * token_blocks);
   p.split = plan.split;
   p.rounds = plan.split ? plan.rounds : (p.tiles + plan.grid - 1) / plan.grid;
   p.cluster = plan.cluster;
-  p.chunks = static_cast<int>(a.layout.chunks());
+  p.units = static_cast<int>((a.layout.chunks() / 2 + Shape::kParts - 1) / Shape::kParts);
   p.groups = static_cast<int>(a.layout.groups());
   p.unit_to_group = unit_to_group(a.layout);
   p.stages = stages;
@@ -43,7 +44,7 @@ cudaError_t launch_tile(const LinearArgs& a, const PipelinePlan& plan) {
   constexpr PipelineTile kTile = kTiles[kIndex];
   if constexpr (fits(kTile, !std::is_same_v<T, __half>, kGroups))
     if (plan.tile == int(kIndex))
-      return launch_pipeline<T, PipelineShape<kTile.tokens, kTile.blocks, kGroups, kFold && Raw<T>::kZeroLater>>(
+      return launch_pipeline<T, PipelineShape<kTile.tokens, kTile.rows, kGroups, kFold && Raw<T>::kZeroLater>>(
           a, plan, kTile.stages);
   if constexpr (kIndex + 1 < std::size(kTiles)) return launch_tile<kTiles, kFold, T, kGroups, kIndex + 1>(a, plan);
   return cudaErrorInvalidValue;

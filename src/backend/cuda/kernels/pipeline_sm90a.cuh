@@ -1,8 +1,11 @@
 // The pipeline of the Hopper kernels (9.0a): weights, scales, zero points and x stream through a ring of stages in
 // shared memory; consumer warps multiply (consume_integers.cuh for few tokens, consume_scaled.cuh for many).
 //
-//   tile       two warpgroups (four for 32 tokens x 256 rows) x kBlocks x 64 rows, kTokens tokens
-//   stage      128 k (64 for 256 tokens) of x, weights, scales and zero points, each one box of a tensor map (x with
+//   tile       kRows x kTokens, by two warpgroups (four for 32 tokens x 256 rows): row blocks of 64 rows, or halves of
+//              them side by side (pipeline_plan.h), for row counts that leave no multiprocessor without work: 4096 rows
+//              are 64 clusters of two with 64 rows, 12288 are 128 blocks with 96 (m = 16: 9.8 us, not 11.2)
+//   stage      128 k (64 for 256 tokens, two parts of 128 with half row blocks) of x, weights, scales and zero points,
+//   each one box of a tensor map (x with
 //              the 128-byte swizzle), all completing on one barrier. An SM starts a copy every 120 cycles or so,
 //              whatever its size (measured, from one warp or four): plain bulk copies a row block apart, 8 to 14 a
 //              stage, were the bottleneck below m = 256
@@ -29,6 +32,7 @@
 #include "backend/cuda/kernels/chunk_groups.cuh"
 #include "backend/cuda/kernels/cluster.cuh"
 #include "backend/cuda/kernels/fragments.cuh"
+#include "backend/cuda/kernels/pipeline_plan.h"
 #include "backend/cuda/kernels/tensor_maps.h"
 #include "backend/cuda/kernels/wgmma.cuh"
 
@@ -39,7 +43,7 @@ struct PipelineParams {
   int rounds;              // of whole tiles, tile i * grid + block
   bool split;              // then stream-k for the tiles that are left
   int cluster;             // blocks of a cluster that share a tile; 1: none
-  int chunks;              // of 64 k, padded
+  int units;               // of a tile: 128 k, with half row blocks 256
   int groups;              // stored a row
   uint32_t unit_to_group;  // chunk_groups.cuh
   int stages;              // ring length
@@ -55,7 +59,7 @@ struct Work {
   int tile, first, count;
 
   __device__ static __forceinline__ int bound(const PipelineParams& p, int part) {  // stages before this part
-    const int whole = p.rounds * static_cast<int>(gridDim.x), stages = p.chunks / 2;
+    const int whole = p.rounds * static_cast<int>(gridDim.x), stages = p.units;
     return whole * stages + static_cast<int>(int64_t(p.tiles - whole) * stages * part / gridDim.x);
   }
   // Later blocks have the earlier parts: an owner waits for blocks that started before it.
@@ -63,7 +67,7 @@ struct Work {
 
   // The i-th work of this block; false when there is none. Called in order.
   __device__ __forceinline__ bool next(const PipelineParams& p, int i) {
-    const int stages = p.chunks / 2;
+    const int stages = p.units;
     if (p.cluster > 1) {
       const int rank = rank_in_cluster();
       tile = blockIdx.x / p.cluster, first = stages * rank / p.cluster;
@@ -87,40 +91,54 @@ inline constexpr int kPieceTokens = 128, kPieceBytes = kPieceTokens * 128;
 
 // kGroups: groups in a stage of 128 k. kFold: weights enter the product as integers; scale and zero point are settled
 // on the float sum of every group (f16 only, and no group under 64).
-template <int kTokens_, int kTileBlocks, int kGroups_, bool kFold_>
+template <int kTokens_, int kRows_, int kGroups_, bool kFold_>
 struct PipelineShape {
   static constexpr bool kFold = kFold_ && kGroups_ <= 2;
-  static constexpr int kTokens = kTokens_, kGroups = kGroups_, kRowBlocks = 2 * kTileBlocks, kRows = 64 * kRowBlocks;
+  static constexpr int kTokens = kTokens_, kGroups = kGroups_, kRows = kRows_;
+  // Parts of 128 k a stage; with two, a tile has half the rows of each of its row blocks.
+  static constexpr int kParts = parts_of_stage(kRows), kRowBlocks = kRows * kParts / 64;
   // Warpgroups that multiply. Four, with a row block each, hide more of each other's waits than two with two (32 tokens
   // x 256 rows: 1 to 4 % quicker), where the sums of 64 rows fit the 104 registers that are then left to a thread.
-  static constexpr int kConsumers = kTokens == 32 && kTileBlocks == 2 ? 4 : 2;
-  static constexpr int kBlocks = kRowBlocks / kConsumers, kConsumerWarps = 4 * kConsumers;
-  static constexpr int kConsumerThreads = 32 * kConsumerWarps, kThreads = kConsumerThreads + 128;
-  // The producers give the consumers registers, of 168 each at launch (96 with four warpgroups); summing x takes
-  // more of them than copying. Also where those would do: in a kernel that moves registers the compiler keeps what is
-  // alike in all lanes in uniform ones, a sixth fewer instructions a stage.
-  static constexpr int kProducerRegisters = kFold ? 56 : 40;
-  static constexpr int kConsumerRegisters = kFold ? 224 : kConsumers == 4 ? 104 : 232;
+  static constexpr int kConsumers = kTokens == 32 && kRows == 256 ? 4 : 2;
+  static constexpr int kConsumerWarps = 4 * kConsumers;
+  static constexpr int kConsumerThreads = 32 * kConsumerWarps;
+  // One warp copies weights and one x; with kFold two or four more prepare_stages(). Registers move by warpgroups.
+  static constexpr int kThreads = kConsumerThreads + (kFold ? 256 : 128);
+  // Warps that finish a tile, and how many times 16 rows each of them finishes.
+  static constexpr int kFinishers = kParts == 1 ? kConsumerWarps : kRows / 16 <= 8 ? kRows / 16 : kRows / 32;
+  static constexpr int kFinisherThreads = 32 * kFinishers, kBlocks = kRows / 16 / kFinishers;
+  // Times 16 rows that a warp multiplies, and warps that multiply the same rows, a part of k each.
+  static constexpr int kWarpTiles = kFold ? kRowBlocks : kParts == 1 ? kBlocks : kRows / 64;
+  static constexpr int kSources = kFold ? 2 * kParts : kParts;
+  // The producers give the consumers registers, of 168 each at launch (128 with kFold, 96 with four warpgroups);
+  // summing x takes more of them than copying. Also where those would do: in a kernel that moves registers the compiler
+  // keeps what is alike in all lanes in uniform ones, a sixth fewer instructions a stage.
+  static constexpr int kProducerRegisters = kFold ? 80 : 40;
+  static constexpr int kConsumerRegisters = kFold ? 176 : kConsumers == 4 ? 104 : 232;
   static constexpr int kValues = kBlocks * kTokens / 2;   // sums a thread
   static constexpr int kXBoxes = kTokens >= 128 ? 2 : 1;  // copies of 128 k
   static constexpr int kXBox = kTokens * 128;             // bytes of 64 k
   // Chunks of 64 k in a stage: one where only two stages of 128 k find room.
-  static constexpr int kChunks = kTokens >= 256 ? 1 : 2;
+  static constexpr int kChunks = kTokens >= 256 ? 1 : 2 * kParts;
   static constexpr int kStageGroups = (kGroups * kChunks + 1) / 2;
-  // One stage: x [chunk][token][64 k], weights [row block][chunk][2048], scales [row block][group][128], zeros (32).
-  static constexpr int kXBytes = kChunks * kXBox, kScales = kXBytes + kRowBlocks * kChunks * 2048;
-  static constexpr int kZeros = kScales + kRowBlocks * kStageGroups * 128;
-  static constexpr int kBytes = kZeros + kRowBlocks * kStageGroups * 32;
+  // One stage: x [chunk][token][64 k], weights [row block][chunk][2048], scales [row block][group][128], zeros (32);
+  // with two parts half as many bytes of each row block.
+  static constexpr int kXBytes = kChunks * kXBox, kScales = kXBytes + kRowBlocks * kChunks * 2048 / kParts;
+  static constexpr int kZeros = kScales + kRowBlocks * kStageGroups * 128 / kParts;
+  static constexpr int kBytes = kZeros + kRowBlocks * kStageGroups * 32 / kParts;
   static constexpr int kStage = (kBytes + 1023) / 1024 * 1024;
-  // Before the ring: barriers (three kinds, of at most 15 stages, and kSent), sums of x [stage][2][token], factors of
-  // scales and zero points [stage], what the warpgroups exchange, and what the other blocks of a cluster send; the ring
-  // is aligned to 1024.
+  // Before the ring: barriers (three kinds, of at most 15 stages, and kSent), sums of x [stage][kSums][token], factors
+  // of scales and zero points [stage], what the warpgroups exchange, and what the other blocks of a cluster send; the
+  // ring is aligned to 1024.
   static constexpr int kSent = 120, kXSums = 384;
-  static constexpr int kExchange = kFold ? kRowBlocks * kTokens * 256 : 0;
+  static constexpr int kSums = kParts * kGroups;  // of x, a stage and token
+  static constexpr int kExchange = kParts == 2 ? kSources * kRows * kTokens * 4
+                                   : kFold     ? kRowBlocks * kTokens * 256
+                                               : 0;
   static constexpr int kFactors = kRowBlocks * kGroups * 512;  // of a stage: Factors
   // At most warps + blocks - 2 pairs (block that sends, warp that it sends to).
-  AWQ_HD static constexpr int receive(int cluster) { return cluster > 1 ? (kConsumerWarps + 6) * kValues * 128 : 0; }
-  AWQ_HD static constexpr int factors_at(int stages) { return kXSums + stages * 2 * kTokens * 4; }
+  AWQ_HD static constexpr int receive(int cluster) { return cluster > 1 ? (kFinishers + 6) * kValues * 128 : 0; }
+  AWQ_HD static constexpr int factors_at(int stages) { return kXSums + stages * kSums * kTokens * 4; }
   AWQ_HD static constexpr int exchange_at(int stages) {
     return kFold ? factors_at(stages) + stages * kFactors : kXSums;
   }
@@ -142,18 +160,24 @@ struct RingPosition {
   __device__ __forceinline__ void advance(int stages) {
     if (++slot == stages) slot = 0, parity ^= 1;
   }
+  // By fewer than `stages`.
+  __device__ __forceinline__ void advance(int stages, int by) {
+    slot += by;
+    if (slot >= stages) slot -= stages, parity ^= 1;
+  }
 };
 
 // The same value, which the compiler does not compute again in every stage: it does not see through a shuffle.
 __device__ __forceinline__ uint32_t kept(uint32_t value) { return __shfl_sync(~0u, value, threadIdx.x % 32); }
 
 // What one producer warp copies into every stage. Runs in one lane.
-template <int kChunks, class Fetch>
+template <class Shape, class Fetch>
 __device__ __forceinline__ void produce(const PipelineParams& p, uint32_t empty, Fetch&& fetch) {
+  constexpr int kUnit = 2 * Shape::kParts;
   RingPosition at{0, 1};  // an untouched barrier counts as passed: the first round does not wait
   Work work{};
   for (int i = 0; work.next(p, i); ++i)
-    for (int chunk = 2 * work.first; chunk < 2 * (work.first + work.count); chunk += kChunks) {
+    for (int chunk = kUnit * work.first; chunk < kUnit * (work.first + work.count); chunk += Shape::kChunks) {
       barrier_wait(empty + 8 * at.slot, at.parity);
       fetch(work.tile, chunk, at.slot);
       at.advance(p.stages);

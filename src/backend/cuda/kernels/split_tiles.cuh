@@ -28,8 +28,13 @@ __device__ __forceinline__ void consumers_sync(int threads) {
 }
 
 template <class Shape>
+__device__ __forceinline__ void finishers_sync() {  // barriers 2 to 5 are the warpgroups': store_staged.cuh
+  asm volatile("bar.sync 6, %0;" ::"n"(Shape::kFinisherThreads) : "memory");
+}
+
+template <class Shape>
 __device__ __forceinline__ float4* partials_of(const PipelineParams& p, int part) {
-  return p.partials + int64_t(part) * (Shape::kValues / 4) * Shape::kConsumerThreads + threadIdx.x;
+  return p.partials + int64_t(part) * (Shape::kValues / 4) * Shape::kFinisherThreads + threadIdx.x;
 }
 
 template <class Shape, int kValues>
@@ -37,8 +42,8 @@ __device__ __forceinline__ void leave_partials(const PipelineParams& p, const fl
   float4* const to = partials_of<Shape>(p, Work::part());
 #pragma unroll
   for (int i = 0; i < kValues / 4; ++i)
-    __stcg(to + i * Shape::kConsumerThreads, make_float4(sum[4 * i], sum[4 * i + 1], sum[4 * i + 2], sum[4 * i + 3]));
-  consumers_sync(Shape::kConsumerThreads);  // one release for all threads: it covers what the barrier ordered before it
+    __stcg(to + i * Shape::kFinisherThreads, make_float4(sum[4 * i], sum[4 * i + 1], sum[4 * i + 2], sum[4 * i + 3]));
+  finishers_sync<Shape>();  // one release for all threads: it covers what the barrier ordered before it
   if (threadIdx.x == 0)
     asm volatile("st.release.gpu.global.u64 [%0], %1;" ::"l"(p.flags + Work::part()), "l"(kReady) : "memory");
 }
@@ -51,15 +56,15 @@ __device__ __forceinline__ void add_partials(const PipelineParams& p, int end, u
   const int first = Work::part() + 1;
   int count = 0;
   while (Work::bound(p, first + count) < end) ++count;
-  for (int i = threadIdx.x; i < count; i += Shape::kConsumerThreads) {
+  for (int i = threadIdx.x; i < count; i += Shape::kFinisherThreads) {
     uint64_t flag;
     do {
       asm volatile("ld.acquire.gpu.global.u64 %0, [%1];" : "=l"(flag) : "l"(p.flags + first + i) : "memory");
     } while (flag != kReady);
     p.flags[first + i] = 0;
   }
-  consumers_sync(Shape::kConsumerThreads);
-  constexpr int kVectors = kValues / 4, kStep = 16 * Shape::kConsumerThreads, kShare = kVectors * kStep;
+  finishers_sync<Shape>();
+  constexpr int kVectors = kValues / 4, kStep = 16 * Shape::kFinisherThreads, kShare = kVectors * kStep;
   const uint32_t slot = ring + threadIdx.x * 16;  // a thread reads what it copied itself
   const int batch = p.stages * Shape::kStage / kShare;
   for (int done = 0; done < count; done += batch) {
@@ -67,7 +72,7 @@ __device__ __forceinline__ void add_partials(const PipelineParams& p, int end, u
     for (int a = 0; a < now; ++a)
 #pragma unroll
       for (int i = 0; i < kVectors; ++i)
-        copy16(slot + a * kShare + i * kStep, partials_of<Shape>(p, first + done + a) + i * Shape::kConsumerThreads,
+        copy16(slot + a * kShare + i * kStep, partials_of<Shape>(p, first + done + a) + i * Shape::kFinisherThreads,
                16);
     copy_commit();
     copy_wait<0>();
@@ -108,7 +113,7 @@ __device__ __forceinline__ void send(uint32_t to, uint32_t sent, const float (&s
 template <class Shape, int kValues>
 __device__ __forceinline__ bool add_in_cluster(const PipelineParams& p, const Memory& memory, int warp,
                                                float (&sum)[kValues]) {
-  constexpr int kWarps = Shape::kConsumerWarps, kBytes = kValues * 128;  // of a warp's sums
+  constexpr int kWarps = Shape::kFinishers, kBytes = kValues * 128;  // of a warp's sums
   const ClusterShare share{rank_in_cluster(), p.cluster};
   const int owner = share.owner(warp, kWarps), slots = (kWarps + p.cluster - 1) / p.cluster;
   const int slot = warp - share.first_warp(owner, kWarps);
@@ -133,6 +138,40 @@ __device__ __forceinline__ bool add_in_cluster(const PipelineParams& p, const Me
   return true;
 }
 
+// Adds up, in a fixed order, what the warps have that multiplied the same rows with a part of k each; through shared
+// memory at `buffer`: [source][16 rows][4 sums][lane] of 16 bytes. This warp is `source` for the times 16 rows first,
+// first + step ... Sums are left in `mine` in the first kFinishers warps; false in the others.
+template <class Shape, int kTiles, int kValues>
+__device__ __forceinline__ bool gather_sums(uint32_t buffer, int warp, int source, int first, int step,
+                                            const float (&sum)[kTiles][kValues],
+                                            float (&mine)[Shape::kBlocks][kValues]) {
+  constexpr int kVectors = kValues / 4, kTile = kVectors * 512, kSource = Shape::kRows / 16 * kTile;
+  const uint32_t at = buffer + threadIdx.x % 32 * 16;
+  consumers_sync(Shape::kConsumerThreads);  // the work before has been read
+#pragma unroll
+  for (int b = 0; b < kTiles; ++b)
+#pragma unroll
+    for (int v = 0; v < kVectors; ++v) {
+      const float part[4] = {sum[b][4 * v], sum[b][4 * v + 1], sum[b][4 * v + 2], sum[b][4 * v + 3]};
+      store_shared16(at + source * kSource + (first + b * step) * kTile + v * 512, part);
+    }
+  consumers_sync(Shape::kConsumerThreads);
+  if (warp >= Shape::kFinishers) return false;
+#pragma unroll
+  for (int b = 0; b < Shape::kBlocks; ++b)
+#pragma unroll
+    for (int v = 0; v < kVectors; ++v)
+#pragma unroll
+      for (int from = 0; from < Shape::kSources; ++from) {
+        uint32_t r[4];
+        load_shared16(r, at + from * kSource + (warp * Shape::kBlocks + b) * kTile + v * 512);
+#pragma unroll
+        for (int e = 0; e < 4; ++e)
+          mine[b][4 * v + e] = from == 0 ? __uint_as_float(r[e]) : mine[b][4 * v + e] + __uint_as_float(r[e]);
+      }
+  return true;
+}
+
 // The sums of a work are complete: stored, left for the tile's owner, or completed with what others left.
 template <class Shape, class T, int kValues>
 __device__ __forceinline__ void finish_work(const PipelineParams& p, const Epilogue<T>& epilogue, const Work& work,
@@ -144,18 +183,22 @@ __device__ __forceinline__ void finish_work(const PipelineParams& p, const Epilo
     if (!add_in_cluster<Shape>(p, memory, warp, sums)) return;
   } else if (work.first > 0) {
     return leave_partials<Shape>(p, sums);
-  } else if (work.count < p.chunks / 2) {
-    add_partials<Shape>(p, (work.tile + 1) * (p.chunks / 2), memory.ring, sums);
+  } else if (work.count < p.units) {
+    add_partials<Shape>(p, (work.tile + 1) * p.units, memory.ring, sums);
   }
   const int token0 = work.tile % p.token_blocks * Shape::kTokens;
-  const int block0 = work.tile / p.token_blocks * Shape::kRowBlocks + warp / 4 * Shape::kBlocks;
+  const int rows = work.tile / p.token_blocks, block0 = rows / Shape::kParts * Shape::kRowBlocks;
   if constexpr (Shape::kStaged) {
-    store_staged<Shape>(epilogue, memory.ring + Shape::staging_at(p.stages), y, block0, token0, sum, warp);
+    store_staged<Shape>(epilogue, memory.ring + Shape::staging_at(p.stages), y, block0 + warp / 4 * Shape::kBlocks,
+                        token0, sum, warp);
   } else {
 #pragma unroll
-    for (int b = 0; b < Shape::kBlocks; ++b)
-      epilogue.store_fragments((block0 + b) * 64 + warp % 4 * 16, token0,
-                               reinterpret_cast<float(&)[Shape::kTokens / 8][4]>(sum[b]));
+    for (int b = 0; b < Shape::kBlocks; ++b) {
+      const int tile = warp * Shape::kBlocks + b;
+      const int block = block0 + (Shape::kParts == 1 ? warp / 4 * Shape::kBlocks + b : tile / 2);
+      const int row = Shape::kParts == 1 ? warp % 4 * 16 : rows % 2 * 32 + tile % 2 * 16;
+      epilogue.store_fragments(block * 64 + row, token0, reinterpret_cast<float(&)[Shape::kTokens / 8][4]>(sum[b]));
+    }
   }
 }
 

@@ -59,13 +59,13 @@ cudaError_t make_pipeline_maps(const LinearArgs& a, const PipelineBoxes& box, Pi
              {{64, 0, 64}, {a.m, a.layout.k * 2, box.tokens}, {a.layout.k / 64, 128, box.x_chunks}},
              CU_TENSOR_MAP_SWIZZLE_128B),
       encode(&maps->qweight, CU_TENSOR_MAP_DATA_TYPE_INT64, a.qweight,
-             {{256, 0, 256}, {chunks, 2048, box.chunks}, {blocks, chunks * 2048, box.row_blocks}},
+             {{256, 0, 256 / box.parts}, {chunks, 2048, box.chunks}, {blocks, chunks * 2048, box.row_blocks}},
              CU_TENSOR_MAP_SWIZZLE_NONE),
       encode(&maps->scales, CU_TENSOR_MAP_DATA_TYPE_UINT16, a.scales,
-             {{64, 0, 64}, {all_groups, 128, box.groups}, {blocks, all_groups * 128, box.row_blocks}},
+             {{64, 0, 64 / box.parts}, {all_groups, 128, box.groups}, {blocks, all_groups * 128, box.row_blocks}},
              CU_TENSOR_MAP_SWIZZLE_NONE),
       encode(&maps->zeros, CU_TENSOR_MAP_DATA_TYPE_UINT8, a.zeros,
-             {{32, 0, 32}, {all_groups, 32, box.groups}, {blocks, all_groups * 32, box.row_blocks}},
+             {{32, 0, 32 / box.parts}, {all_groups, 32, box.groups}, {blocks, all_groups * 32, box.row_blocks}},
              CU_TENSOR_MAP_SWIZZLE_NONE)};
   return first_failure(results);
 }

@@ -38,7 +38,7 @@ constexpr int64_t kTokens[] = {1, 2, 8, 9, 16, 17, 33, 64, 100, 128, 257, 511, 2
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 int64_t tile_count(const PipelineTile& tile, const TileLayout& layout, int64_t m) {
-  return divide_up(layout.n, tile.rows()) * divide_up(m, tile.tokens);
+  return row_tiles(layout.n, tile.rows) * divide_up(m, tile.tokens);
 }
 
 // Runs `check(row, layout, m, gpu)` for everything above.
@@ -105,7 +105,7 @@ TEST(PipelinePlan, FitsTheWorkspace) {
   for_every_problem([](const PipelineRow& row, const TileLayout& layout, int64_t m, const Gpu& gpu) {
     const PipelinePlan plan = plan_pipeline(row.tiles, layout, m, gpu);
     const PipelineTile& tile = row.tiles[plan.tile];
-    const size_t partials = static_cast<size_t>(plan.grid) * tile.rows() * tile.tokens * sizeof(float);
+    const size_t partials = static_cast<size_t>(plan.grid) * tile.rows * tile.tokens * sizeof(float);
     LinearArgs args;
     args.layout = layout;
     args.m = m;
