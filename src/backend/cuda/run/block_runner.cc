@@ -212,8 +212,10 @@ void BlockRunner::run_head(int64_t m, const int32_t* picked) {
                  .y = logits_.as(),
                  .wide = true,
                  .ticket = head_ticket_.as<int32_t>()};
-  const bool one = unadded_ == nullptr;  // token, all of whose sums are in hidden
-  if (one && takes_stream(head, on_))
+  const bool one = unadded_ == nullptr, streams = takes_stream(head, on_);  // one token: all its sums are in hidden
+  best_made_ = streams && on_.sms <= kPickBlocks;
+  if (best_made_) head.best = best_.as<uint64_t>();
+  if (one && streams)
     head.unnormed = {hidden_.as<float>(), model_.final_norm.as<float>(), static_cast<float>(config_.norm_eps)};
   else
     norm(unadded_, model_.final_norm, m, picked);
@@ -226,7 +228,8 @@ void BlockRunner::pick(int64_t m, int32_t* ids) {
                         .best = best_.as<uint64_t>(),
                         .tickets = pick_tickets_.as<int32_t>(),
                         .m = m,
-                        .vocab = config_.vocab},
+                        .vocab = config_.vocab,
+                        .made = best_made_},
                        on_),
            "launching the choice of a token");
 }

@@ -82,6 +82,7 @@ class BlockRunner {
   const RopeOnDevice& rope_;
   LaunchTarget on_;
   int64_t most_rows_, logit_rows_;
+  bool best_made_ = false;           // by lm_head: best_ holds the largest logits of its blocks
   const __half* unadded_ = nullptr;  // what the blocks left for the norm behind them to add to hidden
   DeviceBuffer hidden_;              // f32 (most_rows, hidden)
   DeviceBuffer normed_, qkv_, attended_, gate_up_, activated_, out_;  // f16

@@ -3,6 +3,7 @@
 #include <cuda_fp16.h>
 
 #include <cstddef>
+#include <cstdint>
 
 #include "backend/cuda/run/step.h"
 
@@ -24,6 +25,9 @@ struct DenseArgs {
   // Zero, and zero again afterwards; or null. With it blocks take tiles as they have room for them: one
   // multiprocessor's way to memory is not as quick as another's.
   int32_t* ticket = nullptr;
+  // (m, kPickBlocks), or null: the largest numbers of y by blocks, as keys (token_key.cuh). Where takes_stream() and
+  // there are no more blocks than that.
+  uint64_t* best = nullptr;
   UnnormedRow unnormed = {};  // instead of x, where m = 1 and takes_stream() (dense_stream.h)
 };
 

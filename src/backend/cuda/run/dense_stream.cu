@@ -22,12 +22,15 @@
 #include "backend/cuda/kernels/wgmma.cuh"
 #include "backend/cuda/run/block_sum.cuh"
 #include "backend/cuda/run/dense_stream.h"
+#include "backend/cuda/run/pick_token.h"
+#include "backend/cuda/run/token_key.cuh"
 
 namespace awq::backend::cuda {
 namespace {
 
 constexpr int kWarps = 8, kConsumers = 32 * kWarps, kThreads = kConsumers + 32, kRows = 16;
 constexpr int kChunk = 64, kChunkBytes = kRows * kChunk * 2, kChunksAStage = 8, kStage = kChunksAStage * kChunkBytes;
+static_assert(kFewDenseRows * kRows <= kConsumers);  // a thread a sum
 constexpr int kMostStages = 12, kLeastStages = 3;
 constexpr int kTilesAt = 2 * kMostStages * 8;  // after the barriers: of the stages
 constexpr int kSumsAt = kTilesAt + 64;
@@ -133,14 +136,22 @@ __device__ __forceinline__ void multiply_chunk(uint32_t w, uint32_t x, int x_pit
 }
 
 template <class Y>
-__device__ __forceinline__ void store(const DenseArgs& a, int64_t row, int token, int r, float sum) {
-  if (row + r >= a.n) return;
-  if (a.bias != nullptr) sum += __half2float(a.bias[row + r]);
-  auto* const to = static_cast<Y*>(a.y) + token * a.n + row + r;
+__device__ __forceinline__ void store(const DenseArgs& a, int64_t row, int token, float sum) {
+  auto* const to = static_cast<Y*>(a.y) + token * a.n + row;
   if constexpr (sizeof(Y) == 4)
     *to = sum;
   else
     *to = __float2half_rn(sum);
+}
+
+// Of what this block made of a token; places that no block has hold none.
+__device__ __forceinline__ void leave_best(const DenseArgs& a, uint64_t best) {
+#  pragma unroll
+  for (int step = kRows / 2; step > 0; step /= 2) best = larger(best, __shfl_xor_sync(~0u, best, step));
+  const int token = threadIdx.x / kRows;
+  if (threadIdx.x % kRows != 0 || token >= a.m) return;
+  for (int i = blockIdx.x; i < kPickBlocks; i += gridDim.x)
+    a.best[int64_t{token} * kPickBlocks + i] = i == static_cast<int>(blockIdx.x) ? best : 0;
 }
 #endif
 
@@ -196,6 +207,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int m = static_cast<int>(a.m);
   Slot at{0, 0};
   int turn = 0;
+  uint64_t best = 0;  // of this thread's token and row of every tile
   for (;; turn ^= 1) {
     barrier_wait(full + 8 * at.slot, at.parity);
     const uint32_t tile = tile_of[at.slot];
@@ -218,14 +230,17 @@ __global__ void __launch_bounds__(kThreads, 1)
       for (int e = 0; e < 4; ++e)
         sums[turn][warp][8 * i + lane % 4 * 2 + e % 2][lane / 4 + 8 * (e / 2)] = acc[0][i][e] + acc[1][i][e];
     consumers_meet();  // the sums of two tiles ago have been read: their readers came here since
-    for (int i = threadIdx.x; i < m * kRows; i += kConsumers) {
-      const int token = i / kRows, r = i % kRows;
-      float sum = 0.f;
+    const int token = threadIdx.x / kRows, r = threadIdx.x % kRows;
+    const int64_t row = int64_t{tile} * kRows + r;
+    if (token >= m || row >= a.n) continue;
+    float sum = 0.f;
 #  pragma unroll
-      for (int w = 0; w < kWarps; ++w) sum += sums[turn][w][token][r];
-      store<Y>(a, int64_t{tile} * kRows, token, r, sum);
-    }
+    for (int w = 0; w < kWarps; ++w) sum += sums[turn][w][token][r];
+    if (a.bias != nullptr) sum += __half2float(a.bias[row]);
+    store<Y>(a, row, token, sum);
+    best = larger(best, key_of(sum, static_cast<int>(row)));
   }
+  if (a.best != nullptr) leave_best(a, best);
 #endif
 }
 

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
+#include <climits>
 #include <set>
 
 #include "backend/cuda/current_gpu.h"
@@ -15,6 +17,7 @@
 namespace awq::backend::cuda {
 namespace {
 
+constexpr int32_t kNoIdYet = INT_MIN;  // what no kernel writes
 constexpr int kOldestCapability = 75;  // attention runs on tensor cores
 
 Gpu opened_gpu(const DeviceInfo& device) {
@@ -148,8 +151,11 @@ void CudaExecutor::run_together(std::span<const SequenceInput> inputs, Wanted& w
   std::fill_n(rows.begin(), m, StepRow{});
   for (size_t i = 0; i < inputs.size(); ++i)
     rows[i] = {inputs[i].tokens[0], inputs[i].slot, static_cast<int32_t>(length(inputs[i].slot))};
+  const bool most_likely = !wanted.ids.empty() && wanted.draws.empty();
+  if (most_likely) std::fill_n(ids_.host().begin(), m, kNoIdYet);
   check_cuda(cudaGraphLaunch(replayed, stream_.get()), "launching a step");
-  deliver(std::ssize(inputs), wanted);
+  if (most_likely) await_ids(m);
+  deliver(std::ssize(inputs), wanted, most_likely);
   for (const SequenceInput& in : inputs) ++lengths_[static_cast<size_t>(in.slot)];
 }
 
@@ -241,8 +247,19 @@ void CudaExecutor::run_chunk(Wanted& wanted) {
 
 // ---- what came of it ----
 
-// Waits for the device: the one place where a step does.
-void CudaExecutor::deliver(int64_t rows, Wanted& wanted) {
+// The last kernel of a step writes ids into host memory, where they are seen some microseconds before the driver says
+// that the step has ended.
+void CudaExecutor::await_ids(int64_t m) {
+  constexpr int kLooksBetween = 1 << 16;  // questions to the driver whether something has failed
+  for (int32_t& id : ids_.host().first(static_cast<size_t>(m)))
+    for (int looks = 1; std::atomic_ref(id).load(std::memory_order_acquire) == kNoIdYet; ++looks)
+      if (looks % kLooksBetween == 0)
+        if (const cudaError_t status = cudaStreamQuery(stream_.get()); status != cudaErrorNotReady)
+          check_cuda(status, "running the model");
+}
+
+// Waits for the device, unless what is wanted is `here`: the one place where a step does.
+void CudaExecutor::deliver(int64_t rows, Wanted& wanted, bool here) {
   if (wanted.ids.empty()) {
     const MatrixView<float> to = wanted.logits.rows_from(wanted.done, rows);
     check_cuda(cudaMemcpy2DAsync(to.data, static_cast<size_t>(to.stride) * sizeof(float), runner_.logits(),
@@ -251,7 +268,7 @@ void CudaExecutor::deliver(int64_t rows, Wanted& wanted) {
                                  cudaMemcpyDeviceToHost, stream_.get()),
                "reading logits");
   }
-  check_cuda(cudaStreamSynchronize(stream_.get()), "running the model");
+  if (!here) check_cuda(cudaStreamSynchronize(stream_.get()), "running the model");
   if (!wanted.ids.empty()) std::copy_n(ids_.host().begin(), rows, wanted.ids.begin() + wanted.done);
   wanted.done += rows;
 }

@@ -43,7 +43,8 @@ class CudaExecutor final : public Executor {
   void run_chunks(std::span<const SequenceInput>, Wanted&);
   void run_chunk(Wanted&);
   void run_together(std::span<const SequenceInput>, Wanted&);
-  void deliver(int64_t rows, Wanted&);
+  void await_ids(int64_t m);
+  void deliver(int64_t rows, Wanted&, bool here = false);
   void describe_draws(const Wanted&, int64_t rows, int64_t m);
   cudaGraphExec_t graph(int64_t m, bool draws);
   void step(int64_t m, bool draws);

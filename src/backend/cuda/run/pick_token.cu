@@ -28,9 +28,19 @@ __global__ void __launch_bounds__(kThreads) pick_token(PickArgs a) {
   if (threadIdx.x == 0) a.ids[blockIdx.y] = best == 0 ? -1 : id_of(best);
 }
 
+// Where lm_head has left the largest of its parts.
+__global__ void __launch_bounds__(kThreads) take_best(PickArgs a) {
+  allow_next_kernel();
+  wait_for_previous_kernel();
+  const uint64_t* const parts = a.best + blockIdx.x * kPickBlocks;
+  const uint64_t best = block_max<kThreads>(threadIdx.x < kPickBlocks ? parts[threadIdx.x] : 0);
+  if (threadIdx.x == 0) a.ids[blockIdx.x] = best == 0 ? -1 : id_of(best);
+}
+
 }  // namespace
 
 cudaError_t launch_pick(const PickArgs& a, const LaunchTarget& on) {
+  if (a.made) return launch_kernel(take_best, dim3(static_cast<unsigned>(a.m)), kThreads, 0, on.stream, on.overlap, a);
   return launch_kernel(pick_token, dim3(kPickBlocks, static_cast<unsigned>(a.m)), kThreads, 0, on.stream, on.overlap,
                        a);
 }

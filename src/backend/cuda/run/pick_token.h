@@ -13,11 +13,12 @@ namespace awq::backend::cuda {
 struct PickArgs {
   const float* logits;  // (m, vocab)
   int32_t* ids;         // (m)
-  uint64_t* best;       // (m, kPickBlocks): scratch
+  uint64_t* best;       // (m, kPickBlocks): scratch, or, where they are `made`, what the product left (DenseArgs::best)
   int32_t* tickets;     // (m): zero before the first launch, and after each
   int64_t m, vocab;
+  bool made = false;
 };
-inline constexpr int kPickBlocks = 128;
+inline constexpr int kPickBlocks = 160;
 cudaError_t launch_pick(const PickArgs&, const LaunchTarget&);
 
 }  // namespace awq::backend::cuda

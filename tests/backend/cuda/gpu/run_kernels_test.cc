@@ -225,6 +225,27 @@ TEST_F(Dense, StreamedNormsItsRow) {
   for (int64_t i = 0; i < kN; ++i) EXPECT_NEAR(a[i], b[i], 0x1p-11 * 16) << i;
 }
 
+TEST_F(Dense, StreamedLeavesItsLargest) {
+  on_ = with_clusters();
+  if (!on_.clusters) GTEST_SKIP() << "no bulk copies before 9.0";
+  constexpr int64_t kM = 13, kN = 3001, kK = 128;
+  const DeviceMemory x = on_device(halves(kM * kK)), w = on_device(halves(kN * kK)), y(kM * kN * 4), ids(kM * 4);
+  DeviceMemory best(kM * kPickBlocks * 8);
+  best.poison();
+  DenseArgs args{kM, kN, kK, at<__half>(x), at<__half>(w), nullptr, y.data(), true};
+  args.best = at<uint64_t>(best);
+  finish(multiply_dense(args, nullptr, on_));
+  finish(launch_pick({at<float>(y), at<int32_t>(ids), at<uint64_t>(best), nullptr, kM, kN, true}, on_));
+  const std::vector<float> logits = y.download<float>();
+  std::vector<int32_t> largest;
+  for (int64_t r = 0; r < kM; ++r) {
+    const auto row = logits.begin() + r * kN;
+    largest.push_back(static_cast<int32_t>(std::max_element(row, row + kN) - row));
+  }
+  EXPECT_EQ(ids.download<int32_t>(), largest);
+  EXPECT_TRUE(best.guards_intact());
+}
+
 TEST_F(Dense, StreamedIsTheDefinition) {
   on_ = with_clusters();
   if (!on_.clusters) GTEST_SKIP() << "no bulk copies before 9.0";
