@@ -44,10 +44,18 @@ class Judge(unittest.TestCase):
     def test_two_waits_a_token_are_one_too_many(self):
         self.assertEqual(script.judge(report(cudaStreamSynchronize_v3020=398)), 1)
 
-    def test_a_launch_without_a_wait_is_not_a_step(self):
+    def test_a_token_may_be_seen_without_a_wait(self):
         silent = report(cudaStreamSynchronize_v3020=0)
         del silent["driver"]["cuStreamSynchronize_ptsz"]
-        self.assertEqual(script.judge(silent), 1)
+        self.assertEqual(script.judge(silent), 0)
+
+    def test_a_wait_now_and_then_is_found(self):
+        self.assertEqual(script.judge(report(cudaStreamSynchronize_v3020=3)), 1)
+
+    def test_a_wait_without_a_launch_is_not_a_step(self):
+        idle = report(cudaGraphLaunch_v10000=0)
+        del idle["driver"]["cuGraphLaunch"]
+        self.assertEqual(script.judge(idle), 1)
 
     def test_one_interface_is_enough(self):
         alone = report()

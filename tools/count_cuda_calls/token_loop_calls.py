@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What `awq generate --device cuda` asks of CUDA for a token: a launch of a graph, a wait for its token, nothing else.
+"""What `awq generate --device cuda` asks of CUDA for a token: a launch of a graph, and nothing else but, for a token that
+is drawn, a wait.
 
 usage: token_loop_calls.py [--tokens 200] LIBRARY AWQ MODEL [-- more arguments of awq generate]
        token_loop_calls.py --report FILE
@@ -31,10 +32,9 @@ CUPTI_PLACES = (
 )
 
 # Once a token each, seen by one interface or by both: the runtime's call makes the driver's.
-ONCE = {
-    "a launch of a graph": ("cudaGraphLaunch", "cuGraphLaunch"),
-    "a wait": ("cudaStreamSynchronize", "cuStreamSynchronize"),
-}
+LAUNCH = ("cudaGraphLaunch", "cuGraphLaunch")
+# Once a token or never: the most likely token is seen in host memory, a drawn one waited for.
+WAIT = ("cudaStreamSynchronize", "cuStreamSynchronize")
 # What allocates, frees, copies, waits or launches: none of it but the above.
 FORBIDDEN = re.compile(
     r"alloc|free|memcpy|memset|synchronize|query|launch|wait|instantiate|capture|register|create|destroy", re.IGNORECASE
@@ -59,16 +59,14 @@ def in_loop(report):
 def faults(calls, steps):
     """What is not as promised, a line each."""
     found = []
-    for what, names in ONCE.items():
-        seen = {name: calls[name] for name in names if name in calls}
-        found += [
-            f"{name}: {count} calls in {steps} steps, expected one each"
-            for name, count in seen.items()
-            if count != steps
-        ]
-        if not seen:
-            found.append(f"{what} was not seen in any step")
-    allowed = {name for names in ONCE.values() for name in names}
+    allowed = LAUNCH + WAIT
+    found += [
+        f"{name}: {calls[name]} calls in {steps} steps, expected one each"
+        for name in allowed
+        if calls.get(name, steps) != steps
+    ]
+    if not any(name in calls for name in LAUNCH):
+        found.append("a launch of a graph was not seen in any step")
     found += [
         f"{name}: {count} calls in {steps} steps, expected none"
         for name, count in sorted(calls.items())
@@ -119,7 +117,7 @@ def judge(report):
     print(
         "\n".join(found)
         if found
-        else "one launch of a graph and one wait for its token: no allocation, no copy, no other synchronisation"
+        else "one launch of a graph and at most one wait for its token: no allocation, no copy, no other synchronisation"
     )
     return 1 if found else 0
 

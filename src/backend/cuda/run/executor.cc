@@ -250,7 +250,7 @@ void CudaExecutor::run_chunk(Wanted& wanted) {
 // The last kernel of a step writes ids into host memory, where they are seen some microseconds before the driver says
 // that the step has ended.
 void CudaExecutor::await_ids(int64_t m) {
-  constexpr int kLooksBetween = 1 << 16;  // questions to the driver whether something has failed
+  constexpr int kLooksBetween = 1 << 26;  // questions to the driver whether something has failed: some 0.1 s
   for (int32_t& id : ids_.host().first(static_cast<size_t>(m)))
     for (int looks = 1; std::atomic_ref(id).load(std::memory_order_acquire) == kNoIdYet; ++looks)
       if (looks % kLooksBetween == 0)
