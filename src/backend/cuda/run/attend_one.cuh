@@ -7,11 +7,11 @@
 // sequences 42 MB, 9 us, and here (one H200, 2026-11-22, c = 576) 12.2: from the end of the projection in front 1 us to
 // the first copies, 7 to q, which waits behind them, 11 to the last product.
 //
-// Tried, no gain: other kernels' idle multiprocessors fetching keys and values into L2 while the norm and the projection
-// run: what attention saves they lose (30 % of the keys: a step takes 0.01 ms more; all: 0.08). Fewer copies before q is
-// read, so that it waits less, with L2 fetching the rest: 0.4 to 2.4 us a layer slower. One part of a short context
-// where two blocks are there for it: 1.3 us slower than both; launched as one, a step of 16 sequences takes 20 us less
-// at 576 tokens, but attention 3 us a layer more at 2112.
+// Tried, no gain: other kernels' idle multiprocessors fetching keys and values into L2 while the norm and the
+// projection run: what attention saves they lose (30 % of the keys: a step takes 0.01 ms more; all: 0.08). Fewer copies
+// before q is read, so that it waits less, with L2 fetching the rest: 0.4 to 2.4 us a layer slower. One part of a short
+// context where two blocks are there for it: 1.3 us slower than both; launched as one, a step of 16 sequences takes 20
+// us less at 576 tokens, but attention 3 us a layer more at 2112.
 #pragma once
 #include <algorithm>
 
