@@ -28,7 +28,7 @@ STEPS="
 # step       estimate  limit
 decode8b           35    120
 decode7b           30    120
-versions8b        110    240
+versions8b        150    300
 loop               25     90
 lose               25     90
 kill9              40    120
@@ -84,7 +84,7 @@ greedy() {  # NAME MODEL: 64 tokens on both devices
 decode8b() { decode decode8b llama3-8b --prompt 512,2048 --batch 1,16 --version auto --stages; }
 decode7b() { decode decode7b llama2-7b --prompt 512,2048 --batch 1,16 --version auto --stages; }
 versions8b() {
-  decode versions8b llama3-8b --prompt 512 --batch 1,2,4,8,16,32,64 --version gemm,gemv,auto --in-turn --repeat 7 --cell-seconds 2
+  decode versions8b llama3-8b --prompt 512 --batch 1,2,4,8,16,32,64 --version gemm,gemv,auto --in-turn --repeat 7 --cell-seconds 4
 }
 loop() {
   made llama3-8b-awq --like llama3-8b --quantized --dtype f16

@@ -103,11 +103,9 @@ __device__ __forceinline__ void prepare_stages(const PipelineParams& p, const Me
         sum_x<kTokens, kChunks>(stage + i * kChunks * Shape::kXBox,
                                 memory.full + Shape::kXSums + (at.slot * kSums + i) * kTokens * 4);
       made.store(memory.full + Shape::factors_at(p.stages) + at.slot * Shape::kFactors);
+      barrier_arrive(memory.summed() + 8 * at.slot);  // every lane, for what it wrote itself
       __syncwarp();
-      if (threadIdx.x % 32 == 0) {
-        barrier_arrive(memory.summed() + 8 * at.slot);
-        barrier_arrive(memory.empty() + 8 * at.slot);
-      }
+      if (threadIdx.x % 32 == 0) barrier_arrive(memory.empty() + 8 * at.slot);
       at.advance(p.stages, turns);
     }
     next -= work.count;
@@ -227,7 +225,8 @@ __device__ __forceinline__ void consume_integers(const PipelineParams& p, const 
         }
       }
       __syncwarp();
-      if (lane == 0) barrier_arrive(memory.empty() + 8 * at.slot);
+      barrier_arrive(memory.empty() +
+                     8 * at.slot);  // every lane: sums and factors are not a copy's, they are overwritten
       at.advance(p.stages, 2);
     }
     next -= work.count;

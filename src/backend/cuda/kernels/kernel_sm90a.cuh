@@ -12,8 +12,8 @@ template <class Shape>
 __device__ __forceinline__ void init_barriers(const PipelineParams& p, const Memory& memory) {
   for (int s = 0; s < p.stages; ++s) {
     barrier_init(memory.full + 8 * s, 1);
-    barrier_init(memory.empty() + 8 * s, Shape::kFold ? Shape::kConsumerWarps / 2 + 1 : Shape::kConsumerWarps);
-    barrier_init(memory.summed() + 8 * s, 1);
+    barrier_init(memory.empty() + 8 * s, Shape::kFold ? Shape::kConsumerWarps / 2 * 32 + 1 : Shape::kConsumerWarps);
+    barrier_init(memory.summed() + 8 * s, 32);
   }
   if (p.cluster > 1) {
     const int senders = ClusterShare{rank_in_cluster(), p.cluster}.senders(Shape::kFinishers);
