@@ -34,7 +34,6 @@ static_assert(kFewDenseRows * kRows <= kConsumers);  // a thread a sum
 constexpr int kMostStages = 12, kLeastStages = 3;
 constexpr int kTilesAt = 2 * kMostStages * 8;  // after the barriers: of the stages
 constexpr int kSumsAt = kTilesAt + 64;
-constexpr uint32_t kNoTile = ~0u;
 
 struct Layout {  // bytes of shared memory
   int x_pitch, x_at, ring_at;
@@ -52,6 +51,8 @@ int stages_beside(const DenseArgs& a, const LaunchTarget& on) {
 }
 
 #if __CUDA_ARCH__ >= 900
+constexpr uint32_t kNoTile = ~0u;
+
 // Slot of the ring, and the parity of its barriers.
 struct Slot {
   int slot = 0;
