@@ -7,8 +7,8 @@
 //                                  hidden = middle + W activated
 //
 // Launched one by one, a block of Llama-3-8B is eight kernels, each of which fills and drains the memory's pipeline: 55
-// % of its bandwidth (docs/performance.md). Here the weights stream on through a ring of 184 KB an SM, 24.9 MB of an
-// H200, 5.3 us of its bandwidth, while blocks wait for each other's numbers (token_step_exchange.cuh) and prepare x.
+// % of its bandwidth (docs/performance.md). Here the weights stream on through a ring of 167 KB an SM, 22 MB of an
+// H200, 4.8 us of its bandwidth, while blocks wait for each other's numbers (token_step_exchange.cuh) and prepare x.
 //
 //   bytes a token      weights + 4 c d kv_heads layers; 3.6 GB of Llama-3-8B without lm_head, 0.79 ms at 4.6 TB/s
 //   warps 0 .. 7       take x, multiply, attend

@@ -4,10 +4,10 @@
 // cluster_for() gives). 0: not measured, where the split is even, the tile wider than m needs or half as wide as 16
 // tokens, most of the multiprocessors would have nothing to do, or not all clusters run at once.
 //
-// Measured with the kernels as they are: up to 64 tokens, all tiles but those of 32 tokens at 64; from 128 on, all shapes
-// but a few unlikely plans. The others, clusters at 128 tokens and 8192 x
-// 28672 at 256 are earlier times, by the mean factor between then and now of the same tile and split, at the same m or
-// the nearest. "Split" of wide tiles is after rounds of whole ones.
+// Measured with the kernels as they are: up to 64 tokens, all tiles but those of 32 tokens at 64; from 128 on, all
+// shapes but a few unlikely plans. The others, clusters at 128 tokens and 8192 x 28672 at 256 are earlier times, by the
+// mean factor between then and now of the same tile and split, at the same m or the nearest. "Split" of wide tiles is
+// after rounds of whole ones.
 #pragma once
 #include <cstdint>
 #include <iterator>
