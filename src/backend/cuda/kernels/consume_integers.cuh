@@ -225,8 +225,8 @@ __device__ __forceinline__ void consume_integers(const PipelineParams& p, const 
         }
       }
       __syncwarp();
-      barrier_arrive(memory.empty() +
-                     8 * at.slot);  // every lane: sums and factors are not a copy's, they are overwritten
+      // Every lane: what is written next over the sums and factors that it read is no copy.
+      barrier_arrive(memory.empty() + 8 * at.slot);
       at.advance(p.stages, 2);
     }
     next -= work.count;

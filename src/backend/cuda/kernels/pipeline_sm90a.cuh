@@ -5,10 +5,9 @@
 //              them side by side (pipeline_plan.h), for row counts that leave no multiprocessor without work: 4096 rows
 //              are 64 clusters of two with 64 rows, 12288 are 128 blocks with 96 (m = 16: 9.8 us, not 11.2)
 //   stage      128 k (64 for 256 tokens, two parts of 128 with half row blocks) of x, weights, scales and zero points,
-//   each one box of a tensor map (x with
-//              the 128-byte swizzle), all completing on one barrier. An SM starts a copy every 120 cycles or so,
-//              whatever its size (measured, from one warp or four): plain bulk copies a row block apart, 8 to 14 a
-//              stage, were the bottleneck below m = 256
+//              each one box of a tensor map (x with the 128-byte swizzle), all completing on one barrier. An SM starts
+//              a copy every 120 cycles or so, whatever its size (measured, from one warp or four): plain bulk copies a
+//              row block apart, 8 to 14 a stage, were the bottleneck below m = 256
 //   split      "stream-k": the stages of all tiles in one row, cut into equal parts, one a block (split_tiles.cuh); or
 //              those of the tiles that are left after rounds of whole ones
 //   y          tiles of 128 and more tokens are stored from shared memory while the next ones are multiplied

@@ -11,11 +11,12 @@ struct PipelineMaps {
   CUtensorMap y;  // where finished tiles are staged (store_staged.cuh)
 };
 
+// x: tokens x 64 k, x_chunks times. Of row_blocks blocks of 64 rows: weights (chunks x 2048 bytes), scales (groups x
+// 128) and zero points (groups x 32); with two parts half the rows, and half the bytes, of every block.
 struct PipelineBoxes {
-  int tokens, x_chunks;  // x: tokens x 64 k, x_chunks times
-  int row_blocks, chunks,
-      groups;  // of 64 rows: weights (chunks x 2048 bytes), scales (groups x 128), zeros (groups x 32)
-  int parts;   // two: of half the rows, and half the bytes, of every row block
+  int tokens, x_chunks;
+  int row_blocks, chunks, groups;
+  int parts;
 };
 // Needs k % 64 == 0. An error of the driver, or cudaErrorNotSupported where the driver has no tensor maps.
 cudaError_t make_pipeline_maps(const LinearArgs&, const PipelineBoxes&, PipelineMaps* maps);

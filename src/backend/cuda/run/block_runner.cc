@@ -136,10 +136,11 @@ void BlockRunner::linear(const RunLinear& w, const DeviceBuffer& x, const Device
   w.forward(x.as(), y.as(), m, workspace_, on_);
 }
 
-// As far as silu(gate) up where the kernel does that.
-void BlockRunner::gate_and_up(const RunLinear& w, int64_t m) {
+// True where the kernel goes as far as silu(gate) up; else activate() is left to do.
+bool BlockRunner::gate_and_up(const RunLinear& w, int64_t m) {
   const bool gates = w.gates(m);
   w.forward(normed_.as(), (gates ? activated_ : gate_up_).as(), m, workspace_, on_, gates);
+  return gates;
 }
 
 void BlockRunner::activate(int64_t m) {
@@ -166,8 +167,7 @@ void BlockRunner::run_blocks(int64_t m, const SegmentList& list) {
     attend(layer, m, list);
     linear(block.o, attended_, out_, m);
     norm(out_.as<__half>(), block.post_attention_norm, m);
-    gate_and_up(block.gate_up, m);
-    if (!block.gate_up.gates(m)) activate(m);
+    if (!gate_and_up(block.gate_up, m)) activate(m);
     linear(block.down, activated_, out_, m);
   }
 }
@@ -194,12 +194,9 @@ std::vector<Stage> BlockRunner::stages(int64_t m, const SegmentList& list, int32
       of("o", &DeviceBlock::o, attended_, out_),
       {"norm 2", [=, this](int64_t l) { norm(out_.as<__half>(), block(l).post_attention_norm, m); }, true, none},
       {"gate up", [=, this](int64_t l) { gate_and_up(block(l).gate_up, m); }, true,
-       [=](int64_t l) { return block(l).gate_up.bytes(); }},
-      of("down", &DeviceBlock::down, activated_, out_),
-      head,
-      picked};
-  if (!block(0).gate_up.gates(m))
-    all.insert(all.begin() + 6, {"silu mul", [=, this](int64_t) { activate(m); }, true, none});
+       [=](int64_t l) { return block(l).gate_up.bytes(); }}};
+  if (!block(0).gate_up.gates(m)) all.push_back({"silu mul", [=, this](int64_t) { activate(m); }, true, none});
+  for (const Stage& last : {of("down", &DeviceBlock::down, activated_, out_), head, picked}) all.push_back(last);
   return all;
 }
 

@@ -70,7 +70,7 @@ class BlockRunner {
   void run_blocks_in_one();
   void attend(int64_t layer, int64_t m, const SegmentList&);
   void linear(const RunLinear&, const DeviceBuffer& x, const DeviceBuffer& y, int64_t m);
-  void gate_and_up(const RunLinear&, int64_t m);
+  bool gate_and_up(const RunLinear&, int64_t m);
   void activate(int64_t m);
   AttentionShape attention_shape(int64_t layer) const;
   void norm(const __half* y, const DeviceBuffer& weight, int64_t m, const int32_t* picked = nullptr,
