@@ -224,7 +224,6 @@ __device__ __forceinline__ void consume_integers(const PipelineParams& p, const 
             }
         }
       }
-      __syncwarp();
       // Every lane: what is written next over the sums and factors that it read is no copy.
       barrier_arrive(memory.empty() + 8 * at.slot);
       at.advance(p.stages, 2);
