@@ -217,6 +217,19 @@ std::vector<size_t> module_groups(const model::ModelConfig& config, const Quanti
   return groups;
 }
 
+BlockResult block_memory(const model::ModelConfig& config, const QuantizeOptions& options) {
+  BlockResult memory;
+  for (const model::LinearShape& l : model::block_linears(config)) {
+    const int64_t groups = options.config.group_size == -1 ? 1 : l.k / options.config.group_size;
+    BlockLinear& linear = memory.linears.emplace_back();
+    linear.name = l.name;
+    linear.packed.q.resize(l.n * l.k);
+    linear.packed.scales.resize(l.n * groups);
+    linear.packed.zeros.resize(l.n * groups);
+  }
+  return memory;
+}
+
 BlockResult quantize_block(backend::QuantEngine& engine, const model::ModelConfig& config, int64_t layer,
                            const QuantizeOptions& options, const std::function<void(std::string_view)>& stage,
                            BlockResult used) {

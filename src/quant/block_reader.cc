@@ -8,14 +8,12 @@ namespace awq::quant {
 
 BlockReader::BlockReader(const io::Checkpoint& checkpoint, const model::ModelConfig& source,
                          const model::ModelConfig& config, backend::QuantEngine& engine, Timeline& timeline)
-    : checkpoint_(checkpoint), source_(source), config_(config), timeline_(timeline) {
-  uint64_t largest = 0;
+    : checkpoint_(checkpoint), source_(source), config_(config), engine_(engine), timeline_(timeline) {
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     uint64_t sum = 0;
     for (const model::TensorNeed& need : model::block_tensors(config, layer)) sum += bytes(need);
-    largest = std::max(largest, sum);
+    largest_ = std::max(largest_, sum);
   }
-  memory_ = engine.host_memory(largest);
 }
 
 uint64_t BlockReader::bytes(const model::TensorNeed& need) const {
@@ -30,6 +28,7 @@ std::vector<backend::BlockTensor> BlockReader::take() { return reading_.get(); }
 
 std::vector<backend::BlockTensor> BlockReader::read(int64_t layer) {
   const auto span = timeline_.span(Timeline::kRead, "read", layer);
+  if (!memory_) memory_ = engine_.host_memory(largest_);  // 0.17 s for 440 MB of pinned memory
   const std::string prefix = model::block_prefix(layer);
   std::vector<backend::BlockTensor> tensors;
   uint64_t at = 0;

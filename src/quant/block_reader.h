@@ -29,7 +29,9 @@ class BlockReader {
 
   const io::Checkpoint& checkpoint_;
   const model::ModelConfig &source_, &config_;
+  backend::QuantEngine& engine_;
   Timeline& timeline_;
+  uint64_t largest_ = 0;  // bytes of a block
   std::vector<std::byte> unpadded_;
   std::shared_ptr<std::byte[]> memory_;
   std::future<std::vector<backend::BlockTensor>> reading_;  // last: its destructor waits for the thread

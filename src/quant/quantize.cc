@@ -8,6 +8,7 @@
 #include <cmath>
 #include <future>
 #include <nlohmann/json.hpp>
+#include <unordered_map>
 
 #include "awq/error.h"
 #include "backend/device.h"
@@ -84,8 +85,12 @@ class Job {
   }
 
   QuantizeReport run() {
-    plan_ = make_plan(checkpoint_, source_, options_);
-    device_ = backend::open_device(options_.device);
+    const auto timed = [&](const char* name, int64_t block, const auto& step) {
+      const auto span = timeline_.span(Timeline::kCompute, name, block);
+      step();
+    };
+    timed("plan", 0, [&] { plan_ = make_plan(checkpoint_, source_, options_); });
+    timed("open the device", 0, [&] { device_ = backend::open_device(options_.device); });
     fill_plan();
     if (options_.dry_run) {
       report_.seconds = plan_.flops / device_->quant_engine(config_, {})->measure_flops();
@@ -96,7 +101,8 @@ class Job {
     if (const std::string why = why_no_device_room(memory_, options_); !why.empty())
       throw Error(ErrorKind::kNoRoom, why);
     tell("reading calibration text", 0);
-    tokens_ = load_calibration(checkpoint_.folder(), options_, config_.vocab);
+    timed("read calibration text", 0,
+          [&] { tokens_ = load_calibration(checkpoint_.folder(), options_, config_.vocab); });
     report_.warnings.insert(report_.warnings.end(), tokens_.warnings.begin(), tokens_.warnings.end());
     report_.tokens = tokens_.ids.size();
     report_.data_hash = tokens_.hash;
@@ -104,14 +110,10 @@ class Job {
     WorkFolder work(work_path(), settings, planned_shards(plan_, options_), options_.resume, options_.force);
     quantize_blocks(work);
     tell("assembling the checkpoint", config_.layers);
-    const auto finish = [&](const char* stage, const auto& step) {
-      const auto span = timeline_.span(Timeline::kCompute, stage, config_.layers);
-      step();
-    };
-    finish("assemble",
-           [&] { assemble(checkpoint_, config_, options_, work.shards(), report_, settings, output.path()); });
-    finish("commit", [&] { output.commit(); });
-    finish("remove the work folder", [&] { work.remove(); });
+    timed("assemble", config_.layers,
+          [&] { assemble(checkpoint_, config_, options_, work.shards(), report_, settings, output.path()); });
+    timed("commit", config_.layers, [&] { output.commit(); });
+    timed("remove the work folder", config_.layers, [&] { work.remove(); });
     report_.seconds = timeline_.seconds();
     report_.stages = timeline_.stages();
     report_.peak_rss_bytes = peak_host_memory();
@@ -184,6 +186,7 @@ class Job {
     return o;
   }
 
+  // A step reads the row of each token once, however often it occurs: a third of the reads.
   void embed(backend::QuantEngine& engine) {
     const auto span = timeline_.span(Timeline::kCompute, "embed", 0);
     constexpr int64_t kTokens = 4096;  // a step: 64 MB at a hidden size of 4096
@@ -192,8 +195,14 @@ class Job {
     std::vector<float> rows(std::min(kTokens, count) * config_.hidden);
     for (int64_t first = 0; first < count; first += kTokens) {
       const MatrixView<float> states(rows.data(), std::min(kTokens, count - first), config_.hidden);
-      for (int64_t t = 0; t < states.rows; ++t)
-        checkpoint_.read_f32(name, tokens_.ids[first + t], 1, states.row_span(t));
+      std::unordered_map<int32_t, int64_t> rows_of;
+      for (int64_t t = 0; t < states.rows; ++t) {
+        const auto [seen, is_new] = rows_of.try_emplace(tokens_.ids[first + t], t);
+        if (is_new)
+          checkpoint_.read_f32(name, seen->first, 1, states.row_span(t));
+        else
+          std::ranges::copy(states.row_span(seen->second), states.row_span(t).begin());
+      }
       engine.set_hidden(first, states);
     }
   }
@@ -207,10 +216,15 @@ class Job {
       write_outer(checkpoint_, config_, work.shards(), [&] { poll(); });
     });
     try {
-      embed(*engine);
       BlockReader reader(checkpoint_, source_, config_, *engine, timeline_);
-      std::future<void> writing;
       reader.start(0);
+      std::future<void> writing;
+      first_memory_ = std::async(std::launch::async, [this] {  // one block's result is made while another is written
+        std::vector<BlockResult> memory(static_cast<size_t>(std::min<int64_t>(2, config_.layers)));
+        for (BlockResult& result : memory) result = block_memory(config_, options_);
+        return memory;
+      });
+      embed(*engine);
       for (int64_t layer = 0; layer < config_.layers; ++layer)
         with_context([&] { return fmt::format("quantizing block {} of {}", layer, config_.layers); },
                      [&] { quantize_block_of(layer, work, *engine, reader, writing); });
@@ -263,11 +277,11 @@ class Job {
     if (!reports) {
       auto result = std::make_shared<BlockResult>(quantize_block(
           engine, config_, layer, options_, [&](std::string_view name) { tell(name, layer), stage(name); },
-          std::move(written_)));
+          unused_memory()));
       reports = result->reports;
       stage("wait for writing");
       if (writing.valid()) writing.get();
-      if (writing_) written_ = std::move(*writing_);
+      if (writing_) unused_.push_back(std::move(*writing_));
       writing_ = result;
       writing = std::async(std::launch::async, [this, layer, result, &work] {
         const auto write = timeline_.span(Timeline::kWrite, "write", layer);
@@ -281,6 +295,14 @@ class Job {
       if (!r.warning.empty()) report_.warnings.push_back(r.name + ": " + r.warning);
     report_.linears.insert(report_.linears.end(), reports->begin(), reports->end());
     tell("done", layer + 1, summary(*reports));
+  }
+
+  BlockResult unused_memory() {
+    if (first_memory_.valid()) unused_ = first_memory_.get();
+    if (unused_.empty()) return {};
+    BlockResult memory = std::move(unused_.back());
+    unused_.pop_back();
+    return memory;
   }
 
   static std::string summary(const std::vector<LinearReport>& reports) {
@@ -299,7 +321,8 @@ class Job {
   backend::QuantMemory memory_;
   std::unique_ptr<backend::Device> device_;
   std::shared_ptr<BlockResult> writing_;  // of the thread that writes; read only until it is done
-  BlockResult written_;                   // its memory is for the next block
+  std::vector<BlockResult> unused_;       // of blocks that are written: their memory is for the next ones
+  std::future<std::vector<BlockResult>> first_memory_;
   Timeline timeline_;
   int64_t searched_ = 0;
   double search_seconds_ = 0;
