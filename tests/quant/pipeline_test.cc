@@ -131,6 +131,12 @@ TEST_F(Pipeline, ReadsAheadAndWritesBehind) {
   o.trace = folder_ / "trace.json";
   const QuantizeReport report = quantize(o);
   const Trace trace(o.trace);
+  double begun = 0;
+  for (const char* stage : {"plan", "open the device", "read calibration text", "start the engine", "embed"}) {
+    EXPECT_GE(trace.at(stage, 0).begin, begun) << stage;
+    begun = trace.at(stage, 0).end;
+  }
+  EXPECT_LE(begun, trace.at("load", 0).begin);
   for (int block = 0; block < kBlocks; ++block) {
     SCOPED_TRACE(block);
     const Event& read = trace.at("read", block);
