@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <future>
 
 #include "core/checked.h"
 #include "core/random.h"
@@ -25,6 +26,7 @@ struct GroupWork {
   std::vector<size_t> positions;        // theirs in group->linears
   int64_t tokens = 0;
   std::vector<float> x_mean;
+  std::future<std::vector<Candidate>> candidates;
   std::vector<double> rtn, loss;  // per linear, summed over outputs and tokens
   Candidate chosen;
   std::string warning;
@@ -44,7 +46,8 @@ class BlockQuantizer {
   BlockResult run(const std::function<void(std::string_view)>& stage) {
     stage("search");
     std::vector<GroupWork> work;
-    for (size_t g = 0; g < config_.arch->groups.size(); ++g) work.push_back(search(g));
+    for (size_t g = 0; g < config_.arch->groups.size(); ++g) work.push_back(begin(g));
+    for (GroupWork& w : work) choose(w);
     if (options_.clip) {
       stage("clip");
       for (GroupWork& w : work) clip(w);
@@ -84,7 +87,9 @@ class BlockQuantizer {
     return largest_channels(score, count);
   }
 
-  GroupWork search(size_t index) {
+  // The candidates of all groups are made by other threads: a GPU that evaluates the first group's need not wait for
+  // the next (6 ms a block of Llama 3 8B, of 150 for the search).
+  GroupWork begin(size_t index) {
     GroupWork work;
     work.group = &config_.arch->groups[index];
     work.index = index;
@@ -99,8 +104,10 @@ class BlockQuantizer {
     }
     work.chosen = {"identity", std::vector<float>(work.x_mean.size(), 1.f)};
     if (!work.linears.empty())
-      choose(work, make_candidates(can_fold(*work.group) ? options_.search : Search::kNone, work.x_mean,
-                                   engine_.weight_mean(work.linears)));
+      work.candidates =
+          std::async(std::launch::async,
+                     [search = can_fold(*work.group) ? options_.search : Search::kNone, x_mean = work.x_mean,
+                      w_mean = engine_.weight_mean(work.linears)] { return make_candidates(search, x_mean, w_mean); });
     return work;
   }
 
@@ -112,7 +119,9 @@ class BlockQuantizer {
   }
 
   // Fills rtn, loss and chosen: the candidate of least summed loss; identity when nothing finite beats it.
-  void choose(GroupWork& work, std::vector<Candidate> candidates) {
+  void choose(GroupWork& work) {
+    if (work.linears.empty()) return;
+    std::vector<Candidate> candidates = work.candidates.get();
     std::vector<std::vector<float>> scales;
     for (const Candidate& c : candidates) scales.push_back(c.scale);
     const std::vector<double> losses = engine_.scale_losses(work.index, work.linears, scales);

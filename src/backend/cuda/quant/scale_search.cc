@@ -45,14 +45,15 @@ float ScaleSearch::upload_versions(const DeviceLinear& linear, std::span<const i
   const float largest = *std::ranges::max_element(d_) * std::max(linear.largest, 1e-30f);
   // Plain rounding moves a weight by a thirtieth of its group's range at most, 2^-4 of the largest weight.
   const float unit = std::ldexp(1.f, std::clamp(kDifferenceBits + 4 - std::ilogb(largest), -120, 120));
-  scales_.clear();
-  weighs_.clear();
+  scales_.resize(candidates.size() * k_);
+  weighs_.resize(scales_.size());
+  float *scale = scales_.data(), *weigh = weighs_.data();
   for (const std::vector<float>& s : candidates) {
     AWQ_ASSERT(std::ssize(s) == k_);
-    scales_.insert(scales_.end(), s.begin(), s.end());
-    const size_t first = weighs_.size();
-    for (int64_t c = 0; c < k_; ++c) weighs_.push_back(d_[c] * unit / s[c]);
-    for (const int32_t c : corrected) weighs_[first + c] = 0;
+    std::ranges::copy(s, scale);
+    for (int64_t c = 0; c < k_; ++c) weigh[c] = d_[c] * unit / s[c];
+    for (const int32_t c : corrected) weigh[c] = 0;
+    scale += k_, weigh += k_;
   }
   upload(scale_memory_, scales_, stream_);
   upload(weigh_memory_, weighs_, stream_);
