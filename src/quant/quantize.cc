@@ -192,11 +192,9 @@ class Job {
     constexpr int64_t kTokens = 4096;  // a step: 64 MB at a hidden size of 4096
     const int64_t count = std::ssize(tokens_.ids);
     const std::string name = model::outer_tensors(config_).front().name;
-    const std::shared_ptr<std::byte[]> rows =
-        engine.host_memory(std::min(kTokens, count) * config_.hidden * sizeof(float));
+    std::vector<float> rows(std::min(kTokens, count) * config_.hidden);
     for (int64_t first = 0; first < count; first += kTokens) {
-      const MatrixView<float> states(reinterpret_cast<float*>(rows.get()), std::min(kTokens, count - first),
-                                     config_.hidden);
+      const MatrixView<float> states(rows.data(), std::min(kTokens, count - first), config_.hidden);
       std::unordered_map<int32_t, int64_t> rows_of;
       for (int64_t t = 0; t < states.rows; ++t) {
         const auto [seen, is_new] = rows_of.try_emplace(tokens_.ids[first + t], t);
