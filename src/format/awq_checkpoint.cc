@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
+#include <iterator>
 #include <map>
 
 #include "awq/error.h"
@@ -70,6 +72,10 @@ void refuse_other_layout(const LayoutRow& declared, ModuleTensors& tensors, int6
                       declared.name, row.declared_by));
 }
 
+bool any_infinite(std::span<const f16_t> values) {
+  return std::any_of(values.begin(), values.end(), [](f16_t h) { return (h & 0x7c00) == 0x7c00; });
+}
+
 // Biases are copied from the original model by some writers, in its dtype.
 std::vector<f16_t> read_bias(const io::Checkpoint& checkpoint, const std::string& module, int64_t n) {
   const std::string name = module + ".bias";
@@ -77,14 +83,17 @@ std::vector<f16_t> read_bias(const io::Checkpoint& checkpoint, const std::string
   if (checkpoint.info(name).shape != std::vector<int64_t>{n}) bad(fmt::format("bias must have shape [{}]", n));
   std::vector<f16_t> bias;
   for (const float value : checkpoint.read_f32(name)) bias.push_back(f32_to_f16(value));
-  if (std::any_of(bias.begin(), bias.end(), [](f16_t h) { return (h & 0x7c00) == 0x7c00; }))
-    bad("bias holds NaN, infinity or a value beyond fp16 (65504)");
+  if (any_infinite(bias)) bad("bias holds NaN, infinity or a value beyond fp16 (65504)");
   return bias;
+}
+
+bool all_zero(std::span<const f16_t> scales) {
+  return std::all_of(scales.begin(), scales.end(), [](f16_t s) { return (s & 0x7fff) == 0; });
 }
 
 // A zero scale here and there means a group of zeros; nothing but zeros means a file whose data never arrived.
 void refuse_zero_filled(const QuantizedLinear& w) {
-  if (std::all_of(w.scales.begin(), w.scales.end(), [](f16_t s) { return (s & 0x7fff) == 0; }))
+  if (all_zero(w.scales))
     bad("every scale is 0: the file was cut off or zero-filled while it was copied; copy or download it again");
 }
 
@@ -107,6 +116,27 @@ QuantizedLinear decode_module(const io::Checkpoint& checkpoint, const QuantConfi
   return w;
 }
 
+std::optional<StoredLinear> stored_module(const io::Checkpoint& checkpoint, const QuantConfig& quant,
+                                          const std::string& module, int64_t n, int64_t k) {
+  const LayoutRow& row = layout(quant.version);
+  StoredLinear w;
+  w.layout = row.layout, w.n = n, w.k = k, w.group = resolved_group(quant, k);
+  if (quant.bits != 4 || !row.any_code || !row.refusal(n, k, w.group).empty()) return std::nullopt;
+  const std::vector<EncodedTensor> planned = row.plan(n, k, w.group);
+  if (!ModuleTensors(checkpoint, module).all_match(planned)) return std::nullopt;
+  std::vector<std::byte>* const arrays[] = {&w.codes, &w.zeros, &w.scales};
+  for (size_t i = 0; i < std::size(arrays); ++i) {
+    const std::string name = fmt::format("{}.{}", module, planned[i].suffix);
+    arrays[i]->resize(checkpoint.info(name).bytes());
+    checkpoint.read_bytes(name, *arrays[i]);
+  }
+  std::vector<f16_t> scales(w.scales.size() / sizeof(f16_t));
+  std::memcpy(scales.data(), w.scales.data(), w.scales.size());
+  if (any_infinite(scales) || all_zero(scales)) return std::nullopt;
+  w.bias = read_bias(checkpoint, module, n);
+  return w;
+}
+
 }  // namespace
 
 bool is_quantized_module(const io::Checkpoint& checkpoint, const std::string& module) {
@@ -121,6 +151,12 @@ QuantizedLinear read_linear(const io::Checkpoint& checkpoint, const model::Model
                             const std::string& module, int64_t n, int64_t k) {
   return with_context([&] { return "reading the quantized linear " + io::printable(module); },
                       [&] { return decode_module(checkpoint, config.quant, module, n, k); });
+}
+
+std::optional<StoredLinear> read_stored(const io::Checkpoint& checkpoint, const model::ModelConfig& config,
+                                        const std::string& module, int64_t n, int64_t k) {
+  return with_context([&] { return "reading the quantized linear " + io::printable(module); },
+                      [&] { return stored_module(checkpoint, config.quant, module, n, k); });
 }
 
 }  // namespace awq::format

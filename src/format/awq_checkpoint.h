@@ -1,6 +1,7 @@
 // Quantized linears of an AWQ checkpoint, whichever layout it is in.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "format/quantized_linear.h"
@@ -20,5 +21,10 @@ int resolved_group(const QuantConfig&, int64_t k);
 // than quantization_config says, or holds scales that cannot be meant: NaN, infinite, all zero.
 QuantizedLinear read_linear(const io::Checkpoint&, const model::ModelConfig&, const std::string& module, int64_t n,
                             int64_t k);
+
+// The linear as it is stored, in layouts of which nothing but scales could be refused (LayoutRow::any_code). Nothing
+// where read_linear has to look at it: another layout, tensors that differ from the plan, scales that cannot be meant.
+std::optional<StoredLinear> read_stored(const io::Checkpoint&, const model::ModelConfig&, const std::string& module,
+                                        int64_t n, int64_t k);
 
 }  // namespace awq::format

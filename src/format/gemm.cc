@@ -105,6 +105,7 @@ constinit const LayoutRow kGemmRow = {
     .method = "awq",
     .declared_by = "\"version\": \"gemm\"",
     .codes = "qweight",
+    .any_code = true,
     .symmetric = Layout::kGemm,
     .size =
         [](int64_t rows, int64_t cols) {

@@ -70,6 +70,7 @@ constinit const LayoutRow kGemvRow = {
     .method = "awq",
     .declared_by = "\"version\": \"gemv\"",
     .codes = "qweight",
+    .any_code = true,
     .caution = kVllmMisreads,
     .symmetric = Layout::kGemv,
     .size =

@@ -1,8 +1,10 @@
 // One quantized linear in the form every layout is encoded from and decoded to.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "awq/config.h"
 #include "core/half.h"
 
 namespace awq::format {
@@ -23,6 +25,16 @@ struct QuantizedLinear {
     return (static_cast<int>(q[row * k + col]) - static_cast<int>(zeros[g])) * f16_to_f32(scales[g]);
   }
   bool operator==(const QuantizedLinear&) const = default;
+};
+
+// The same as a file holds it, for whoever takes that apart elsewhere: the layout's tensors of codes, zero points and
+// scales.
+struct StoredLinear {
+  Layout layout = Layout::kGemm;
+  int64_t n = 0, k = 0;
+  int group = 128;  // > 0, divides k
+  std::vector<std::byte> codes, zeros, scales;
+  std::vector<f16_t> bias;  // (n) or empty
 };
 
 }  // namespace awq::format

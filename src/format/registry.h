@@ -39,6 +39,7 @@ struct LayoutRow {
   std::string_view method;        // quantization_config.quant_method
   std::string_view declared_by;   // what quantization_config holds for it
   std::string_view codes;         // suffix of the first planned tensor, the one that every packed linear has
+  bool any_code = false;          // codes and zero points of any content are valid: nothing but scales can be refused
   std::string_view caution = "";  // what whoever writes it should know, or ""
   bool zero_points = true;        // false: only linears whose zero points are all 8
   bool whole_rows = true;         // false: quantization_config cannot say group_size -1

@@ -40,6 +40,15 @@ uint64_t row_elements(const TensorInfo& t) {
   return elements;
 }
 
+// Bytes before `first_row`; the rows, of so many elements together, are the tensor's.
+uint64_t row_offset(const TensorInfo& t, int64_t first_row, int64_t rows, uint64_t elements) {
+  const uint64_t width = row_elements(t), total = rows_of(t);
+  AWQ_ASSERT(first_row >= 0 && rows >= 0 && static_cast<uint64_t>(first_row) <= total &&
+             static_cast<uint64_t>(rows) <= total - static_cast<uint64_t>(first_row));
+  AWQ_ASSERT(elements == static_cast<uint64_t>(rows) * width);
+  return static_cast<uint64_t>(first_row) * width * dtype_bytes(t.dtype);
+}
+
 }  // namespace
 
 Checkpoint::Checkpoint(const fs::path& folder) : folder_(folder) {
@@ -135,15 +144,17 @@ void Checkpoint::read_bytes(std::string_view name, std::span<std::byte> out) con
   files_[where.file]->read(*where.info, 0, out);
 }
 
+void Checkpoint::read_rows(std::string_view name, int64_t first_row, int64_t rows, std::span<std::byte> out) const {
+  const auto& [file, t] = at(name);
+  AWQ_ASSERT(t->known && out.size() % dtype_bytes(t->dtype) == 0);
+  files_[file]->read(*t, row_offset(*t, first_row, rows, out.size() / dtype_bytes(t->dtype)), out);
+}
+
 void Checkpoint::read_f32(std::string_view name, int64_t first_row, int64_t rows, std::span<float> out) const {
   const auto& [file, t] = at(name);
   refuse_other_than_float(*t);
-  const uint64_t width = row_elements(*t), total = rows_of(*t);
-  AWQ_ASSERT(first_row >= 0 && rows >= 0 && static_cast<uint64_t>(first_row) <= total &&
-             static_cast<uint64_t>(rows) <= total - static_cast<uint64_t>(first_row));
-  AWQ_ASSERT(out.size() == static_cast<uint64_t>(rows) * width);
+  uint64_t offset = row_offset(*t, first_row, rows, out.size());
   const size_t each = dtype_bytes(t->dtype);
-  uint64_t offset = static_cast<uint64_t>(first_row) * width * each;
   if (t->dtype == Dtype::kF32) return files_[file]->read(*t, offset, std::as_writable_bytes(out));
   std::vector<std::byte> raw(std::min(kChunk, out.size() * each));
   for (std::span<float> left = out; !left.empty();) {

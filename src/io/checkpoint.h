@@ -35,7 +35,9 @@ class Checkpoint {
   uint64_t total_bytes() const;
 
   void read_bytes(std::string_view name, std::span<std::byte> out) const;  // the whole tensor; sizes must agree
-  // Rows [first, first + rows) of a matrix (or elements of a vector) as float32; source F32, F16, BF16 or F64.
+  // Rows [first, first + rows) of a matrix (or elements of a vector): as they are stored, and as float32 from F32, F16,
+  // BF16 or F64.
+  void read_rows(std::string_view name, int64_t first_row, int64_t rows, std::span<std::byte> out) const;
   void read_f32(std::string_view name, int64_t first_row, int64_t rows, std::span<float> out) const;
   std::vector<float> read_f32(std::string_view name) const;
 

@@ -64,6 +64,42 @@ TEST_P(ReadLinear, GivesBackEveryLinear) {
   EXPECT_FALSE(is_quantized_module(checkpoint, "model.embed_tokens"));
 }
 
+// What a device takes apart: as it lies in the file, in layouts whose codes and zero points cannot be wrong.
+TEST_P(ReadLinear, GivesTheStoredBytesWhereNothingButScalesCanBeRefused) {
+  SmallCheckpoint small;
+  small.store_as(GetParam());
+  TempFolder folder;
+  small.write(folder.path());
+  const io::Checkpoint checkpoint(folder.path());
+  for (const auto& [module, linear] : small.linears) {
+    const std::optional<StoredLinear> w = read_stored(checkpoint, config_of(checkpoint), module, linear.n, linear.k);
+    ASSERT_EQ(w.has_value(), GetParam().any_code) << module;
+    if (!w) continue;
+    const auto tensors = GetParam().encode(linear);
+    EXPECT_EQ(w->layout, GetParam().layout);
+    EXPECT_EQ(w->group, linear.group);
+    EXPECT_TRUE(w->codes == tensors[0].bytes && w->zeros == tensors[1].bytes && w->scales == tensors[2].bytes);
+    EXPECT_EQ(w->bias, linear.bias);
+    EXPECT_FALSE(read_stored(checkpoint, config_of(checkpoint), module, linear.n, linear.k + linear.group));
+  }
+}
+
+TEST(ReadStored, LeavesScalesThatCannotBeMeantToWhoRefusesThem) {
+  for (const f16_t scale : {f16_t{0}, f16_t{0x7e00}}) {
+    SmallCheckpoint small;
+    small.damage = [&](const std::string&, std::vector<EncodedTensor>& tensors) {
+      for (EncodedTensor& t : tensors)
+        if (t.suffix == "scales")
+          for (size_t i = 0; i < t.bytes.size() / sizeof(f16_t); ++i) store(t, static_cast<int64_t>(i), scale);
+    };
+    TempFolder folder;
+    small.write(folder.path());
+    const io::Checkpoint checkpoint(folder.path());
+    EXPECT_FALSE(read_stored(checkpoint, config_of(checkpoint), kDown, 128, 192));
+    EXPECT_THROW(read_linear(checkpoint, config_of(checkpoint), kDown, 128, 192), Error);
+  }
+}
+
 TEST_P(ReadLinear, NamesTheLayoutThatTheTensorsAreReallyIn) {
   for (const LayoutRow& declared : layouts()) {
     if (declared.layout == GetParam().layout) continue;

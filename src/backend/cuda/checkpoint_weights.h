@@ -16,6 +16,7 @@ class CheckpointWeights final : public WeightSource {
   bool is_packed(const std::string& module) const override;
   bool has(const std::string& tensor) const override { return checkpoint_.has(tensor); }
   format::QuantizedLinear packed(const std::string& module, int64_t n, int64_t k) const override;
+  std::optional<format::StoredLinear> stored(const std::string& module, int64_t n, int64_t k) const override;
   format::SalientColumns salient(const std::string& module, int64_t n, int64_t k) const override;
   void read_f16(const std::string& tensor, int64_t first, int64_t rows, std::span<f16_t> out) const override;
   std::vector<float> read_f32(const std::string& tensor) const override { return checkpoint_.read_f32(tensor); }

@@ -49,6 +49,8 @@ class WeightSource {
   virtual bool is_packed(const std::string& module) const = 0;  // else it is stored as floats
   virtual bool has(const std::string& tensor) const = 0;
   virtual format::QuantizedLinear packed(const std::string& module, int64_t n, int64_t k) const = 0;  // with its bias
+  // The same as the file holds it, where nothing is left to check but what repacking on the device cannot get wrong.
+  virtual std::optional<format::StoredLinear> stored(const std::string& module, int64_t n, int64_t k) const = 0;
   virtual format::SalientColumns salient(const std::string& module, int64_t n, int64_t k) const = 0;
   // Rows [first, first + rows) of a matrix, rounded. Error(kBadInput) for a value beyond float16.
   virtual void read_f16(const std::string& tensor, int64_t first, int64_t rows, std::span<f16_t> out) const = 0;

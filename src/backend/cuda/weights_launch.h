@@ -17,6 +17,17 @@ struct PlainArrays {
 
 // `padded_groups`: columns of the scales of gemv files (format::padded_groups); other layouts do not look at it.
 cudaError_t repack(const awq_cuda_source& from, int64_t padded_groups, const TileArrays& to, cudaStream_t);
+
+// Several linears of one layout as one: `rows` of each, together to.layout.n, one after the other; or, where
+// `rows_in_turn` is not 0, so many rows of each of two in turn (a power of two that divides both).
+inline constexpr int kMostJoined = 3;
+struct JoinedSource {
+  int parts = 0;
+  awq_cuda_source part[kMostJoined];
+  int64_t rows[kMostJoined];
+  int rows_in_turn = 0;
+};
+cudaError_t repack(const JoinedSource& from, int64_t padded_groups, const TileArrays& to, cudaStream_t);
 cudaError_t unrepack(const TileArrays& from, const PlainArrays& to, cudaStream_t);
 
 // w (n, k), row-major.

@@ -69,6 +69,38 @@ struct GemvFastFile {
   __device__ __half scale(int64_t row, int64_t g) const { return scales[g * n + row]; }
 };
 
+// Several files of a kind as one (JoinedSource).
+template <class File>
+struct Joined {
+  File part[kMostJoined];
+  int64_t end[kMostJoined];  // rows of the parts up to and with this one
+  int in_turn;
+
+  __device__ const File& of(int64_t& row) const {
+    if (in_turn > 0) {
+      const int64_t pair = row / (2 * in_turn), rest = row % (2 * in_turn);
+      row = pair * in_turn + rest % in_turn;
+      return part[rest / in_turn];
+    }
+    int p = 0;
+    while (p + 1 < kMostJoined && row >= end[p]) ++p;
+    if (p > 0) row -= end[p - 1];
+    return part[p];
+  }
+  __device__ int code(int64_t row, int64_t col) const {
+    const File& file = of(row);
+    return file.code(row, col);
+  }
+  __device__ int zero(int64_t row, int64_t g) const {
+    const File& file = of(row);
+    return file.zero(row, g);
+  }
+  __device__ __half scale(int64_t row, int64_t g) const {
+    const File& file = of(row);
+    return file.scale(row, g);
+  }
+};
+
 // The code at (row, col) of the padded matrix.
 template <class File>
 __device__ int padded_code(const File& from, const TileLayout& to, int64_t row, int64_t col) {
@@ -149,25 +181,47 @@ const T* as(const void* pointer) {
   return static_cast<const T*>(pointer);
 }
 
+// file_of(source, n): how the struct of the layout is made.
+template <class FileOf>
+cudaError_t repack_joined(const JoinedSource& from, const TileArrays& to, cudaStream_t stream, const FileOf& file_of) {
+  if (from.parts == 1) return repack_from(file_of(from.part[0], to.layout.n), to, stream);
+  Joined<decltype(file_of(from.part[0], int64_t{0}))> files{};
+  files.in_turn = from.rows_in_turn;
+  for (int p = 0; p < kMostJoined; ++p) {
+    const bool there = p < from.parts;
+    if (there) files.part[p] = file_of(from.part[p], from.rows[p]);
+    files.end[p] = (p > 0 ? files.end[p - 1] : 0) + (there ? from.rows[p] : 0);
+  }
+  return repack_from(files, to, stream);
+}
+
 }  // namespace
 
-cudaError_t repack(const awq_cuda_source& from, int64_t padded_groups, const TileArrays& to, cudaStream_t stream) {
-  const int64_t n = to.layout.n, k = to.layout.k, groups = k / to.layout.group;
-  const __half* scales = as<__half>(from.scales);
-  switch (from.layout) {
+cudaError_t repack(const JoinedSource& from, int64_t padded_groups, const TileArrays& to, cudaStream_t stream) {
+  const int64_t k = to.layout.k, groups = k / to.layout.group;
+  switch (from.part[0].layout) {
     case AWQ_CUDA_LAYOUT_PLAIN:
-      return repack_from(PlainFile{as<uint8_t>(from.qweight), as<uint8_t>(from.qzeros), scales, n, k, groups}, to,
-                         stream);
+      return repack_joined(from, to, stream, [&](const awq_cuda_source& s, int64_t n) {
+        return PlainFile{as<uint8_t>(s.qweight), as<uint8_t>(s.qzeros), as<__half>(s.scales), n, k, groups};
+      });
     case AWQ_CUDA_LAYOUT_GEMM:
-      return repack_from(GemmFile{as<uint32_t>(from.qweight), as<uint32_t>(from.qzeros), scales, n, k, groups}, to,
-                         stream);
+      return repack_joined(from, to, stream, [&](const awq_cuda_source& s, int64_t n) {
+        return GemmFile{as<uint32_t>(s.qweight), as<uint32_t>(s.qzeros), as<__half>(s.scales), n, k, groups};
+      });
     case AWQ_CUDA_LAYOUT_GEMV:
-      return repack_from(GemvFile{as<uint32_t>(from.qweight), as<uint32_t>(from.qzeros), scales, n, k, padded_groups},
-                         to, stream);
+      return repack_joined(from, to, stream, [&](const awq_cuda_source& s, int64_t n) {
+        return GemvFile{as<uint32_t>(s.qweight), as<uint32_t>(s.qzeros), as<__half>(s.scales), n, k, padded_groups};
+      });
     case AWQ_CUDA_LAYOUT_GEMV_FAST:
-      return repack_from(GemvFastFile{as<uint16_t>(from.qweight), as<__half>(from.qzeros), scales, n, k}, to, stream);
+      return repack_joined(from, to, stream, [&](const awq_cuda_source& s, int64_t n) {
+        return GemvFastFile{as<uint16_t>(s.qweight), as<__half>(s.qzeros), as<__half>(s.scales), n, k};
+      });
   }
   return cudaErrorInvalidValue;
+}
+
+cudaError_t repack(const awq_cuda_source& from, int64_t padded_groups, const TileArrays& to, cudaStream_t stream) {
+  return repack({.parts = 1, .part = {from}, .rows = {to.layout.n}}, padded_groups, to, stream);
 }
 
 cudaError_t unrepack(const TileArrays& from, const PlainArrays& to, cudaStream_t stream) {

@@ -36,6 +36,7 @@ class Loader {
 
   DeviceModel load() {
     DeviceModel model;
+    read_ahead();
     model.embedding = matrix("model.embed_tokens.weight");
     model.head = config_.tied_embeddings ? model.embedding : matrix("lm_head.weight");
     model.final_norm = floats("model.norm.weight");

@@ -20,9 +20,12 @@ f16_t checked_half(float value, const std::string& module) {
   return half;
 }
 
-// The part's rows as codes, or nothing where it is stored as floats.
+// The part's rows as they are stored, else as codes, or as floats.
 struct Part {
   bool is_packed = false;
+  int64_t n = 0;
+  int group = 0;
+  std::optional<format::StoredLinear> stored;
   format::QuantizedLinear packed;
   format::SalientColumns salient;
   std::vector<f16_t> dense, bias;
@@ -30,11 +33,14 @@ struct Part {
 
 Part read_part(const WeightSource& source, const LinearPart& part, int64_t k) {
   Part out;
+  out.n = part.n;
   out.is_packed = source.is_packed(part.module);
   if (out.is_packed) {
-    out.packed = source.packed(part.module, part.n, k);
+    out.stored = source.stored(part.module, part.n, k);
+    if (!out.stored) out.packed = source.packed(part.module, part.n, k);
+    out.group = out.stored ? out.stored->group : out.packed.group;
+    out.bias = std::move(out.stored ? out.stored->bias : out.packed.bias);
     out.salient = source.salient(part.module, part.n, k);
-    out.bias = std::move(out.packed.bias);
     return out;
   }
   out.dense.resize(static_cast<size_t>(part.n * k));
@@ -79,9 +85,15 @@ auto joined(std::span<Part> parts, size_t width, bool in_turn, const Of& of) {
   return all;
 }
 
+// Codes of the parts that were left as they are stored: not all of them go to the device so.
+void take_apart(const WeightSource& source, std::span<const LinearPart> shapes, int64_t k, std::span<Part> parts) {
+  for (size_t p = 0; p < parts.size(); ++p)
+    if (parts[p].stored) parts[p].packed = source.packed(shapes[p].module, shapes[p].n, k);
+}
+
 bool kernels_take(std::span<const Part> parts, int64_t n, int64_t k) {
   return std::all_of(parts.begin(), parts.end(), [&](const Part& part) {
-    return part.is_packed && part.packed.group == parts[0].packed.group && is_layout(n, k, part.packed.group);
+    return part.is_packed && part.group == parts[0].group && is_layout(n, k, part.group);
   });
 }
 
@@ -97,7 +109,7 @@ format::SalientColumns joined_salient(std::span<const Part> parts, int64_t n, bo
   int64_t first = 0;
   for (size_t p = 0; p < parts.size(); ++p) {
     const format::SalientColumns& from = parts[p].salient;
-    const int64_t rows = parts[p].packed.n;
+    const int64_t rows = parts[p].n;
     for (size_t i = 0; i < from.index.size(); ++i) {
       const auto at = std::lower_bound(all.index.begin(), all.index.end(), from.index[i]) - all.index.begin();
       for (int64_t r = 0; r < rows; ++r)
@@ -127,9 +139,15 @@ HostLinear read_linear(const WeightSource& source, std::span<const LinearPart> s
   }
   out.is_packed = kernels_take(parts, out.n, k);
   if (out.is_packed) {
-    const auto groups = static_cast<size_t>(parts[0].packed.groups());
     out.salient = joined_salient(parts, out.n, in_turn);
-    out.packed.n = out.n, out.packed.k = k, out.packed.group = parts[0].packed.group;
+    if (std::ranges::all_of(parts, [](const Part& part) { return part.stored.has_value(); })) {
+      for (Part& part : parts) out.stored.push_back(std::move(*part.stored));
+      out.in_turn = in_turn;
+      return out;
+    }
+    take_apart(source, shapes, k, parts);
+    const auto groups = static_cast<size_t>(k / parts[0].group);
+    out.packed.n = out.n, out.packed.k = k, out.packed.group = parts[0].group;
     out.packed.q = joined(
         parts, static_cast<size_t>(k), in_turn, [](Part & part) -> auto& { return part.packed.q; });
     out.packed.scales = joined(
@@ -138,13 +156,14 @@ HostLinear read_linear(const WeightSource& source, std::span<const LinearPart> s
         parts, groups, in_turn, [](Part & part) -> auto& { return part.packed.zeros; });
     return out;
   }
+  take_apart(source, shapes, k, parts);
   for (size_t p = 0; p < parts.size(); ++p) {
     if (!parts[p].is_packed) continue;
     if (!any_version)
       throw Error(ErrorKind::kBadInput,
                   fmt::format("no CUDA kernel takes {}: n = {}, k = {}, groups of {}; leave --version at auto, which "
                               "runs it unpacked",
-                              shapes[p].module, shapes[p].n, k, parts[p].packed.group));
+                              shapes[p].module, shapes[p].n, k, parts[p].group));
     parts[p].dense = unpacked(parts[p]);
   }
   out.dense = joined(

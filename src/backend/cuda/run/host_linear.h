@@ -27,10 +27,15 @@ struct LinearPart {
 struct HostLinear {
   int64_t n = 0, k = 0;
   bool is_packed = false;
-  format::QuantizedLinear packed;  // without bias
-  format::SalientColumns salient;  // of packed
+  // Packed weights: the parts as they are stored, for the device to take apart and put together; or all rows, no bias.
+  std::vector<format::StoredLinear> stored;
+  bool in_turn = false;  // of stored
+  format::QuantizedLinear packed;
+  format::SalientColumns salient;  // of packed weights
   std::vector<f16_t> dense;        // (n, k)
   std::vector<f16_t> bias;         // (n) or empty
+
+  int group() const { return stored.empty() ? packed.group : stored[0].group; }
 };
 
 // `in_turn`: the rows of two parts of the same size, a multiple of kRowsInTurn. `any_version`: unpacking to f16 is

@@ -11,7 +11,8 @@
 #include "backend/cuda/run/failure_as_error.h"
 #include "backend/cuda/run/upload.h"
 #include "backend/cuda/selection.h"
-#include "backend/cuda/weights_launch.h"
+#include "core/checked.h"
+#include "format/packing.h"
 
 namespace awq::backend::cuda {
 
@@ -28,19 +29,32 @@ RunLinear::RunLinear(const HostLinear& host, std::string version, const Gpu& gpu
 }
 
 void RunLinear::upload_packed(const HostLinear& host, UploadSpace& space, cudaStream_t stream) {
-  group_ = host.packed.group;
+  group_ = host.group();
   salient_ = static_cast<int>(host.salient.index.size());
   const TileLayout layout{.n = n_, .k = k_, .group = group_};
   weights_.reserve(layout.qweight_bytes());
   scales_.reserve(layout.scales_bytes());
   zeros_.reserve(layout.zeros_bytes());
-  upload(space.codes, host.packed.q, stream);
-  upload(space.zeros, host.packed.zeros, stream);
-  upload(space.scales, host.packed.scales, stream);
   upload(salient_index_, host.salient.index, stream);
   upload(salient_delta_, host.salient.delta, stream);
-  const awq_cuda_source plain{AWQ_CUDA_LAYOUT_PLAIN, space.codes.as(), space.zeros.as(), space.scales.as()};
-  check_cuda(repack(plain, 0, {layout, weights_.as(), scales_.as(), zeros_.as()}, stream), "repacking weights");
+  JoinedSource source;
+  const auto add = [&](awq_cuda_layout as, int64_t rows, const auto& codes, const auto& zeros, const auto& scales) {
+    UploadSpace::Arrays& to = space.part[source.parts];
+    upload(to.codes, codes, stream);
+    upload(to.zeros, zeros, stream);
+    upload(to.scales, scales, stream);
+    source.part[source.parts] = {as, to.codes.as(), to.zeros.as(), to.scales.as()};
+    source.rows[source.parts++] = rows;
+  };
+  AWQ_ASSERT(host.stored.size() <= kMostJoined);
+  for (const format::StoredLinear& part : host.stored)
+    add(part.layout == Layout::kGemv ? AWQ_CUDA_LAYOUT_GEMV : AWQ_CUDA_LAYOUT_GEMM, part.n, part.codes, part.zeros,
+        part.scales);
+  if (host.stored.empty()) add(AWQ_CUDA_LAYOUT_PLAIN, n_, host.packed.q, host.packed.zeros, host.packed.scales);
+  if (host.in_turn) source.rows_in_turn = kRowsInTurn;
+  check_cuda(
+      repack(source, format::padded_groups(k_, group_), {layout, weights_.as(), scales_.as(), zeros_.as()}, stream),
+      "repacking weights");
 }
 
 uint64_t RunLinear::device_bytes() const {

@@ -11,12 +11,15 @@
 #include "backend/cuda/run/host_linear.h"
 #include "backend/cuda/run/step.h"
 #include "backend/cuda/tile_layout.h"
+#include "backend/cuda/weights_launch.h"
 
 namespace awq::backend::cuda {
 
 // Scratch that uploading uses again for each linear.
 struct UploadSpace {
-  DeviceBuffer codes, zeros, scales;
+  struct Arrays {
+    DeviceBuffer codes, zeros, scales;
+  } part[kMostJoined];
 };
 
 // Where a linear in the tile layout lies.
