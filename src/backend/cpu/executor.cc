@@ -22,9 +22,9 @@ CpuExecutor::CpuExecutor(const io::Checkpoint& checkpoint, const model::ModelCon
                          const ExecutorOptions& options)
     : config_(config),
       capacity_(options.capacity > 0 ? options.capacity : config.max_positions),
-      weights_(load_weights(checkpoint, config, options)),
-      caches_(std::max(1, options.slots), KvCache(config.layers, config.kv_heads * config.head_dim)),
       pool_(options.threads),
+      weights_(load_weights(checkpoint, config, options, pool_)),
+      caches_(std::max(1, options.slots), KvCache(config.layers, config.kv_heads * config.head_dim)),
       rope_(config.rope, config.head_dim),
       max_rows_(std::min(kMostRows, BlockBuffers::rows_within(config, kBufferBytes, kLeastRows))) {
   for (const BlockWeights& w : weights_.blocks) blocks_.push_back(w.view());

@@ -42,10 +42,10 @@ class CpuExecutor final : public Executor {
 
   model::ModelConfig config_;
   int64_t capacity_;
+  ThreadPool pool_;
   ModelWeights weights_;
   std::vector<DecoderBlock> blocks_;
   std::vector<KvCache> caches_;  // by slot
-  ThreadPool pool_;
   RopeTable rope_;
   // Working memory, kept between calls so that the token loop does not allocate.
   int64_t max_rows_, rows_ = 0;

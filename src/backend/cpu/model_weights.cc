@@ -63,15 +63,23 @@ uint64_t ModelWeights::bytes_a_token() const {
 }
 
 ModelWeights load_weights(const io::Checkpoint& checkpoint, const model::ModelConfig& config,
-                          const ExecutorOptions& options) {
+                          const ExecutorOptions& options, ThreadPool& pool) {
   model::check_tensors(checkpoint, config);
   const Loader loader(checkpoint, config, options);
   ModelWeights w;
-  w.embedding = loader.matrix("model.embed_tokens.weight", config.vocab, config.hidden);
-  for (int64_t layer = 0; layer < config.layers; ++layer) w.blocks.push_back(loader.block(layer));
   w.final_norm = checkpoint.read_f32("model.norm.weight");
-  const auto head = config.tied_embeddings ? w.embedding : loader.matrix("lm_head.weight", config.vocab, config.hidden);
-  w.head = std::make_unique<StoredLinear>(head, std::vector<float>{});
+  w.blocks.resize(static_cast<size_t>(config.layers));
+  std::shared_ptr<const StoredMatrix> head;
+  // A task a block, after the largest two. What a thread decodes it holds twice for a moment, one linear at a time.
+  pool.parallel_for(config.layers + 2, [&](int64_t task) {
+    if (task == 0)
+      w.embedding = loader.matrix("model.embed_tokens.weight", config.vocab, config.hidden);
+    else if (task > 1)
+      w.blocks[static_cast<size_t>(task - 2)] = loader.block(task - 2);
+    else if (!config.tied_embeddings)
+      head = loader.matrix("lm_head.weight", config.vocab, config.hidden);
+  });
+  w.head = std::make_unique<StoredLinear>(head ? head : w.embedding, std::vector<float>{});
   return w;
 }
 

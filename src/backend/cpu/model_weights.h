@@ -11,6 +11,7 @@
 #include "backend/cpu/linear.h"
 #include "backend/cpu/stored_linear.h"
 #include "backend/device.h"
+#include "core/thread_pool.h"
 #include "io/checkpoint.h"
 #include "model/config.h"
 
@@ -31,6 +32,6 @@ struct ModelWeights {
 };
 
 // Error(kBadInput) when a tensor is missing or of another shape than config.json implies.
-ModelWeights load_weights(const io::Checkpoint&, const model::ModelConfig&, const ExecutorOptions&);
+ModelWeights load_weights(const io::Checkpoint&, const model::ModelConfig&, const ExecutorOptions&, ThreadPool&);
 
 }  // namespace awq::backend::cpu
