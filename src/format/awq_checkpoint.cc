@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <iterator>
 #include <map>
 
 #include "awq/error.h"
@@ -119,21 +118,24 @@ QuantizedLinear decode_module(const io::Checkpoint& checkpoint, const QuantConfi
 std::optional<StoredLinear> stored_module(const io::Checkpoint& checkpoint, const QuantConfig& quant,
                                           const std::string& module, int64_t n, int64_t k) {
   const LayoutRow& row = layout(quant.version);
-  StoredLinear w;
-  w.layout = row.layout, w.n = n, w.k = k, w.group = resolved_group(quant, k);
-  if (quant.bits != 4 || !row.any_code || !row.refusal(n, k, w.group).empty()) return std::nullopt;
-  const std::vector<EncodedTensor> planned = row.plan(n, k, w.group);
-  if (!ModuleTensors(checkpoint, module).all_match(planned)) return std::nullopt;
-  std::vector<std::byte>* const arrays[] = {&w.codes, &w.zeros, &w.scales};
-  for (size_t i = 0; i < std::size(arrays); ++i) {
-    const std::string name = fmt::format("{}.{}", module, planned[i].suffix);
-    arrays[i]->resize(checkpoint.info(name).bytes());
-    checkpoint.read_bytes(name, *arrays[i]);
+  const int group = resolved_group(quant, k);
+  if (quant.bits != 4 || row.stored == nullptr || !row.refusal(n, k, group).empty()) return std::nullopt;
+  std::vector<EncodedTensor> planned = row.plan(n, k, group);
+  ModuleTensors tensors(checkpoint, module);
+  if (!tensors.all_match(planned)) return std::nullopt;
+  for (EncodedTensor& t : planned) {
+    const std::string name = fmt::format("{}.{}", module, t.suffix);
+    t.dtype = checkpoint.info(name).dtype;  // of two that the plan may allow
+    t.bytes.resize(checkpoint.info(name).bytes());
+    checkpoint.read_bytes(name, t.bytes);
   }
-  std::vector<f16_t> scales(w.scales.size() / sizeof(f16_t));
-  std::memcpy(scales.data(), w.scales.data(), w.scales.size());
+  const auto described = [&](std::string_view suffix) { return tensors.read(suffix, {}); };
+  std::optional<StoredLinear> w = row.stored(std::move(planned), described, n, k, group);
+  if (!w) return w;
+  std::vector<f16_t> scales(w->scales.size() / sizeof(f16_t));
+  std::memcpy(scales.data(), w->scales.data(), w->scales.size());
   if (any_infinite(scales) || all_zero(scales)) return std::nullopt;
-  w.bias = read_bias(checkpoint, module, n);
+  w->bias = read_bias(checkpoint, module, n);
   return w;
 }
 

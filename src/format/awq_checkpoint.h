@@ -22,8 +22,8 @@ int resolved_group(const QuantConfig&, int64_t k);
 QuantizedLinear read_linear(const io::Checkpoint&, const model::ModelConfig&, const std::string& module, int64_t n,
                             int64_t k);
 
-// The linear as it is stored, in layouts of which nothing but scales could be refused (LayoutRow::any_code). Nothing
-// where read_linear has to look at it: another layout, tensors that differ from the plan, scales that cannot be meant.
+// The linear as it is stored (LayoutRow::stored). Nothing where read_linear has to look at it: another layout, tensors
+// that differ from the plan, scales that cannot be meant.
 std::optional<StoredLinear> read_stored(const io::Checkpoint&, const model::ModelConfig&, const std::string& module,
                                         int64_t n, int64_t k);
 

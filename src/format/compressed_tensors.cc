@@ -120,6 +120,31 @@ QuantizedLinear decode(const TensorSource& source, int64_t n, int64_t k, int gro
   return w;
 }
 
+// The codes are gemv's, word for word; zero points and scales, a thirtieth of them, are brought into its order. What
+// decode() may refuse is left to it.
+std::optional<StoredLinear> stored(std::vector<EncodedTensor> planned, const TensorSource& source, int64_t n, int64_t k,
+                                   int group, const LayoutRow& row) {
+  if (!kGemvRow.refusal(n, k, group).empty() || source("weight_g_idx") != nullptr ||
+      (!row.zero_points && source("weight_zero_point") != nullptr) || load<int64_t>(planned[kShape], 0) != n ||
+      load<int64_t>(planned[kShape], 1) != k)
+    return std::nullopt;
+  QuantizedLinear w;
+  w.n = n, w.k = k, w.group = group;
+  w.scales.resize(n * w.groups());
+  w.zeros.assign(w.scales.size(), kSymmetricZero);
+  load_scales(planned[kScale], w);
+  if (row.zero_points) load_zeros(planned[kZeroPoint], w);
+  GemvGroups groups = gemv_groups(w);
+  return StoredLinear{.layout = Layout::kGemv,
+                      .n = n,
+                      .k = k,
+                      .group = group,
+                      .codes = std::move(planned[kPacked].bytes),
+                      .zeros = std::move(groups.zeros),
+                      .scales = std::move(groups.scales),
+                      .bias = {}};
+}
+
 LinearSize size(int64_t rows, int64_t cols) { return {rows, cols * kCodesPerWord}; }
 
 }  // namespace
@@ -138,7 +163,9 @@ constinit const LayoutRow kCompressedTensorsRow = {
     .encode = [](const QuantizedLinear& w) { return encode(w, kCompressedTensorsRow); },
     .decode = [](const TensorSource& source, int64_t n, int64_t k,
                  int group) { return decode(source, n, k, group, kCompressedTensorsRow); },
-    .config_json = compressed_tensors_config_json};
+    .config_json = compressed_tensors_config_json,
+    .stored = [](std::vector<EncodedTensor> planned, const TensorSource& source, int64_t n, int64_t k,
+                 int group) { return stored(std::move(planned), source, n, k, group, kCompressedTensorsRow); }};
 
 constinit const LayoutRow kCompressedTensorsSymRow = {
     .layout = Layout::kCompressedTensorsSym,
@@ -155,6 +182,8 @@ constinit const LayoutRow kCompressedTensorsSymRow = {
     .encode = [](const QuantizedLinear& w) { return encode(w, kCompressedTensorsSymRow); },
     .decode = [](const TensorSource& source, int64_t n, int64_t k,
                  int group) { return decode(source, n, k, group, kCompressedTensorsSymRow); },
-    .config_json = compressed_tensors_config_json};
+    .config_json = compressed_tensors_config_json,
+    .stored = [](std::vector<EncodedTensor> planned, const TensorSource& source, int64_t n, int64_t k,
+                 int group) { return stored(std::move(planned), source, n, k, group, kCompressedTensorsSymRow); }};
 
 }  // namespace awq::format

@@ -105,7 +105,6 @@ constinit const LayoutRow kGemmRow = {
     .method = "awq",
     .declared_by = "\"version\": \"gemm\"",
     .codes = "qweight",
-    .any_code = true,
     .symmetric = Layout::kGemm,
     .size =
         [](int64_t rows, int64_t cols) {
@@ -115,6 +114,10 @@ constinit const LayoutRow kGemmRow = {
     .refusal = refusal,
     .encode = encode,
     .decode = decode,
-    .config_json = autoawq_config_json};
+    .config_json = autoawq_config_json,
+    .stored = [](std::vector<EncodedTensor> planned, const TensorSource&, int64_t n, int64_t k,
+                 int group) -> std::optional<StoredLinear> {
+      return stored_as(Layout::kGemm, std::span(planned).first<3>(), n, k, group);
+    }};
 
 }  // namespace awq::format

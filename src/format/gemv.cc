@@ -33,14 +33,9 @@ std::vector<EncodedTensor> encode(const QuantizedLinear& w) {
   check_encodable(kGemvRow, w);
   std::vector<EncodedTensor> out;
   for (const EncodedTensor& t : plan(w.n, w.k, w.group)) out.push_back(zero_filled(t));
-  const int64_t groups = w.groups(), padded = padded_groups(w.k, w.group);
   pack_pairs(w.q.data(), w.n * w.k / 2, out[0].bytes.data());
-  std::vector<uint8_t> zeros(padded);  // of one row; the padding stays 0
-  for (int64_t n = 0; n < w.n; ++n) {
-    std::memcpy(zeros.data(), w.zeros.data() + n * groups, groups);
-    pack_pairs(zeros.data(), padded / 2, out[1].bytes.data() + n * padded / 2);
-    std::memcpy(out[2].bytes.data() + n * padded * sizeof(f16_t), w.scales.data() + n * groups, groups * sizeof(f16_t));
-  }
+  GemvGroups groups = gemv_groups(w);
+  out[1].bytes = std::move(groups.zeros), out[2].bytes = std::move(groups.scales);
   append_bias(out, w);
   return out;
 }
@@ -63,6 +58,18 @@ QuantizedLinear decode(const TensorSource& source, int64_t n, int64_t k, int gro
 
 }  // namespace
 
+GemvGroups gemv_groups(const QuantizedLinear& w) {
+  const int64_t groups = w.groups(), padded = padded_groups(w.k, w.group);
+  GemvGroups out{std::vector<std::byte>(w.n * padded / 2), std::vector<std::byte>(w.n * padded * sizeof(f16_t))};
+  std::vector<uint8_t> zeros(padded);  // of one row; the padding stays 0
+  for (int64_t n = 0; n < w.n; ++n) {
+    std::memcpy(zeros.data(), w.zeros.data() + n * groups, groups);
+    pack_pairs(zeros.data(), padded / 2, out.zeros.data() + n * padded / 2);
+    std::memcpy(out.scales.data() + n * padded * sizeof(f16_t), w.scales.data() + n * groups, groups * sizeof(f16_t));
+  }
+  return out;
+}
+
 constinit const LayoutRow kGemvRow = {
     .layout = Layout::kGemv,
     .name = "gemv",
@@ -70,7 +77,6 @@ constinit const LayoutRow kGemvRow = {
     .method = "awq",
     .declared_by = "\"version\": \"gemv\"",
     .codes = "qweight",
-    .any_code = true,
     .caution = kVllmMisreads,
     .symmetric = Layout::kGemv,
     .size =
@@ -81,6 +87,10 @@ constinit const LayoutRow kGemvRow = {
     .refusal = refusal,
     .encode = encode,
     .decode = decode,
-    .config_json = autoawq_config_json};
+    .config_json = autoawq_config_json,
+    .stored = [](std::vector<EncodedTensor> planned, const TensorSource&, int64_t n, int64_t k,
+                 int group) -> std::optional<StoredLinear> {
+      return stored_as(Layout::kGemv, std::span(planned).first<3>(), n, k, group);
+    }};
 
 }  // namespace awq::format

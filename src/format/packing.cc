@@ -145,6 +145,17 @@ void finish_decoding(const TensorSource& source, std::string_view scales, Quanti
   check_finite(w.scales, scales, w.groups());
 }
 
+StoredLinear stored_as(Layout layout, std::span<EncodedTensor, 3> tensors, int64_t n, int64_t k, int group) {
+  return {.layout = layout,
+          .n = n,
+          .k = k,
+          .group = group,
+          .codes = std::move(tensors[0].bytes),
+          .zeros = std::move(tensors[1].bytes),
+          .scales = std::move(tensors[2].bytes),
+          .bias = {}};
+}
+
 void pack_pairs(const uint8_t* codes, int64_t pairs, std::byte* out) {
   for (int64_t b = 0; b < pairs; ++b) out[b] = static_cast<std::byte>(codes[2 * b] | codes[2 * b + 1] << 4);
 }

@@ -45,6 +45,14 @@ void append_bias(std::vector<EncodedTensor>&, const QuantizedLinear&);
 // suffix.
 void finish_decoding(const TensorSource&, std::string_view scales, QuantizedLinear&);
 
+// The tensors of codes, zero points and scales as StoredLinear has them.
+StoredLinear stored_as(Layout, std::span<EncodedTensor, 3>, int64_t n, int64_t k, int group);
+// Zero points and scales as gemv stores them; q is not looked at.
+struct GemvGroups {
+  std::vector<std::byte> zeros, scales;
+};
+GemvGroups gemv_groups(const QuantizedLinear&);
+
 // Natural order: byte b of the little-endian words holds codes 2b (low) and 2b + 1 (high).
 void pack_pairs(const uint8_t* codes, int64_t pairs, std::byte* out);
 void unpack_pairs(const std::byte* in, int64_t pairs, uint8_t* codes);

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -39,7 +40,6 @@ struct LayoutRow {
   std::string_view method;        // quantization_config.quant_method
   std::string_view declared_by;   // what quantization_config holds for it
   std::string_view codes;         // suffix of the first planned tensor, the one that every packed linear has
-  bool any_code = false;          // codes and zero points of any content are valid: nothing but scales can be refused
   std::string_view caution = "";  // what whoever writes it should know, or ""
   bool zero_points = true;        // false: only linears whose zero points are all 8
   bool whole_rows = true;         // false: quantization_config cannot say group_size -1
@@ -57,6 +57,10 @@ struct LayoutRow {
   // 0.
   QuantizedLinear (*decode)(const TensorSource&, int64_t n, int64_t k, int group);
   std::string (*config_json)(const QuantConfig&);  // quantization_config
+  // From the planned tensors, whose data it takes: the linear with its codes as they lie, for a GPU to take apart,
+  // where decode() could refuse nothing but scales; else nothing. nullptr: never.
+  std::optional<StoredLinear> (*stored)(std::vector<EncodedTensor> planned, const TensorSource&, int64_t n, int64_t k,
+                                        int group) = nullptr;
   // Tensors, with data, that a module of that name has besides, whatever its weights are.
   std::vector<EncodedTensor> (*extras)(std::string_view module, int64_t k) = nullptr;
   std::string_view side_file = "";  // a file beside config.json that its loaders read, or ""

@@ -64,8 +64,8 @@ TEST_P(ReadLinear, GivesBackEveryLinear) {
   EXPECT_FALSE(is_quantized_module(checkpoint, "model.embed_tokens"));
 }
 
-// What a device takes apart: as it lies in the file, in layouts whose codes and zero points cannot be wrong.
-TEST_P(ReadLinear, GivesTheStoredBytesWhereNothingButScalesCanBeRefused) {
+// What a device takes apart: codes as they lie in the file. Decoded as what it says it is, it is the linear.
+TEST_P(ReadLinear, GivesCodesAsTheyLieWhereAGpuTakesThemApart) {
   SmallCheckpoint small;
   small.store_as(GetParam());
   TempFolder folder;
@@ -73,15 +73,35 @@ TEST_P(ReadLinear, GivesTheStoredBytesWhereNothingButScalesCanBeRefused) {
   const io::Checkpoint checkpoint(folder.path());
   for (const auto& [module, linear] : small.linears) {
     const std::optional<StoredLinear> w = read_stored(checkpoint, config_of(checkpoint), module, linear.n, linear.k);
-    ASSERT_EQ(w.has_value(), GetParam().any_code) << module;
+    ASSERT_EQ(w.has_value(), GetParam().stored != nullptr) << module;
     if (!w) continue;
-    const auto tensors = GetParam().encode(linear);
-    EXPECT_EQ(w->layout, GetParam().layout);
-    EXPECT_EQ(w->group, linear.group);
-    EXPECT_TRUE(w->codes == tensors[0].bytes && w->zeros == tensors[1].bytes && w->scales == tensors[2].bytes);
-    EXPECT_EQ(w->bias, linear.bias);
+    EXPECT_TRUE(w->codes == GetParam().encode(linear)[0].bytes);
+    ASSERT_TRUE(w->layout == Layout::kGemm || w->layout == Layout::kGemv) << "what RunLinear takes";
+    EXPECT_TRUE(w->n == linear.n && w->k == linear.k && w->group == linear.group);
+    std::vector<EncodedTensor> tensors = layout(w->layout).plan(w->n, w->k, w->group);
+    tensors[0].bytes = w->codes, tensors[1].bytes = w->zeros, tensors[2].bytes = w->scales;
+    const auto source = [&](std::string_view suffix) {
+      const auto found = std::ranges::find(tensors, suffix, &EncodedTensor::suffix);
+      return found == tensors.end() ? nullptr : &*found;
+    };
+    QuantizedLinear decoded = layout(w->layout).decode(source, w->n, w->k, w->group);
+    decoded.bias = w->bias;
+    EXPECT_TRUE(decoded == linear) << module;
     EXPECT_FALSE(read_stored(checkpoint, config_of(checkpoint), module, linear.n, linear.k + linear.group));
   }
+}
+
+TEST(ReadStored, LeavesReorderedInputsToWhoRefusesThem) {
+  SmallCheckpoint small;
+  small.store_as(kCompressedTensorsRow);
+  small.damage = [](const std::string& module, std::vector<EncodedTensor>& tensors) {
+    if (module == kDown) tensors.push_back(zero_filled(described("weight_g_idx", Dtype::kI32, {192})));
+  };
+  TempFolder folder;
+  small.write(folder.path());
+  const io::Checkpoint checkpoint(folder.path());
+  EXPECT_FALSE(read_stored(checkpoint, config_of(checkpoint), kDown, 128, 192));
+  EXPECT_THROW(read_linear(checkpoint, config_of(checkpoint), kDown, 128, 192), Error);
 }
 
 TEST(ReadStored, LeavesScalesThatCannotBeMeantToWhoRefusesThem) {

@@ -48,11 +48,11 @@ struct Parts final : WeightSource {
   std::optional<format::StoredLinear> stored(const std::string& module, int64_t n, int64_t k) const override {
     if (row == nullptr || module == damaged) return std::nullopt;
     const format::QuantizedLinear& w = linears.at(module);
-    const std::vector<format::EncodedTensor> tensors = row->encode(w);
-    format::StoredLinear out;
-    out.layout = row->layout, out.n = n, out.k = k, out.group = w.group;
-    out.codes = tensors[0].bytes, out.zeros = tensors[1].bytes, out.scales = tensors[2].bytes;
-    out.bias = w.bias;
+    std::vector<format::EncodedTensor> tensors = row->encode(w);
+    tensors.resize(row->plan(n, k, w.group).size());  // without the bias
+    auto out = row->stored(
+        std::move(tensors), [](std::string_view) { return nullptr; }, n, k, w.group);
+    out.value().bias = w.bias;
     return out;
   }
   format::SalientColumns salient(const std::string&, int64_t, int64_t) const override { return {}; }
@@ -107,7 +107,7 @@ TEST_F(StoredParts, BecomeWhatDecodedPartsBecome) {
     const HostLinear decoded = read(joint);
     ASSERT_TRUE(decoded.stored.empty());
     const auto want = on_device(decoded);
-    for (const format::LayoutRow* row : {&format::kGemmRow, &format::kGemvRow}) {
+    for (const format::LayoutRow* row : {&format::kGemmRow, &format::kGemvRow, &format::kCompressedTensorsRow}) {
       SCOPED_TRACE(std::string(row->name));
       source_.row = row;
       const HostLinear stored = read(joint);
