@@ -18,6 +18,12 @@ namespace awq::backend::cuda {
 namespace {
 
 constexpr int kThreads = 256;
+// Blocks that a multiprocessor has room for, at least. Left to choose, ptxas takes 32 registers for 10.0, and spills.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ / 10 == 100
+constexpr int kLeastBlocks = 4;
+#else
+constexpr int kLeastBlocks = 0;
+#endif
 
 // One struct a file layout: code (row, col), zero point and scale (row, group). Sizes are those of the linear.
 struct PlainFile {
@@ -110,7 +116,7 @@ __device__ int padded_code(const File& from, const TileLayout& to, int64_t row, 
 }
 
 template <class File>
-__global__ void __launch_bounds__(kThreads) repack_codes(File from, TileLayout to, uint4* q) {
+__global__ void __launch_bounds__(kThreads, kLeastBlocks) repack_codes(File from, TileLayout to, uint4* q) {
   const int64_t lane_index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (lane_index >= lane_count(to)) return;
   const Place first = lane_place(to, lane_index);
