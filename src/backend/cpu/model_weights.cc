@@ -1,5 +1,7 @@
 #include "backend/cpu/model_weights.h"
 
+#include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "backend/cpu/packed_linear.h"
@@ -7,6 +9,8 @@
 
 namespace awq::backend::cpu {
 namespace {
+
+constexpr int kMostReaders = 8;  // threads, each with a decoded linear beside its packed one: 0.1 GB of Llama 3 8B
 
 class Loader {
  public:
@@ -70,14 +74,17 @@ ModelWeights load_weights(const io::Checkpoint& checkpoint, const model::ModelCo
   w.final_norm = checkpoint.read_f32("model.norm.weight");
   w.blocks.resize(static_cast<size_t>(config.layers));
   std::shared_ptr<const StoredMatrix> head;
-  // A task a block, after the largest two. What a thread decodes it holds twice for a moment, one linear at a time.
-  pool.parallel_for(config.layers + 2, [&](int64_t task) {
-    if (task == 0)
+  const auto load = [&](int64_t part) {  // the largest two first
+    if (part == 0)
       w.embedding = loader.matrix("model.embed_tokens.weight", config.vocab, config.hidden);
-    else if (task > 1)
-      w.blocks[static_cast<size_t>(task - 2)] = loader.block(task - 2);
+    else if (part > 1)
+      w.blocks[static_cast<size_t>(part - 2)] = loader.block(part - 2);
     else if (!config.tied_embeddings)
       head = loader.matrix("lm_head.weight", config.vocab, config.hidden);
+  };
+  std::atomic<int64_t> next{0};
+  pool.parallel_for(std::min(pool.size(), kMostReaders), [&](int64_t) {
+    for (int64_t part = next++; part < config.layers + 2; part = next++) load(part);
   });
   w.head = std::make_unique<StoredLinear>(head ? head : w.embedding, std::vector<float>{});
   return w;
