@@ -177,8 +177,7 @@ class QuantEngine {
   // Flop a second of the products that take most of the time: what the duration of a job is estimated from.
   virtual double measure_flops() = 0;
 
-  // Host memory that load_block and set_hidden read fastest, aligned for any type. Any thread may ask for it, beside any
-  // other call.
+  // Host memory that load_block reads fastest. Any thread may ask for it, beside any other call.
   virtual std::shared_ptr<std::byte[]> host_memory(uint64_t bytes) = 0;
 
   // Hidden states (rows, hidden) of the tokens from `first` on.
