@@ -91,17 +91,22 @@ TEST_P(ReadLinear, GivesCodesAsTheyLieWhereAGpuTakesThemApart) {
   }
 }
 
+// What kDown of `small` is, read_linear has to say.
+void expect_left_to_read_linear(const SmallCheckpoint& small) {
+  TempFolder folder;
+  small.write(folder.path());
+  const io::Checkpoint checkpoint(folder.path());
+  EXPECT_FALSE(read_stored(checkpoint, config_of(checkpoint), kDown, 128, 192));
+  EXPECT_THROW(read_linear(checkpoint, config_of(checkpoint), kDown, 128, 192), Error);
+}
+
 TEST(ReadStored, LeavesReorderedInputsToWhoRefusesThem) {
   SmallCheckpoint small;
   small.store_as(kCompressedTensorsRow);
   small.damage = [](const std::string& module, std::vector<EncodedTensor>& tensors) {
     if (module == kDown) tensors.push_back(zero_filled(described("weight_g_idx", Dtype::kI32, {192})));
   };
-  TempFolder folder;
-  small.write(folder.path());
-  const io::Checkpoint checkpoint(folder.path());
-  EXPECT_FALSE(read_stored(checkpoint, config_of(checkpoint), kDown, 128, 192));
-  EXPECT_THROW(read_linear(checkpoint, config_of(checkpoint), kDown, 128, 192), Error);
+  expect_left_to_read_linear(small);
 }
 
 TEST(ReadStored, LeavesScalesThatCannotBeMeantToWhoRefusesThem) {
@@ -112,11 +117,7 @@ TEST(ReadStored, LeavesScalesThatCannotBeMeantToWhoRefusesThem) {
         if (t.suffix == "scales")
           for (size_t i = 0; i < t.bytes.size() / sizeof(f16_t); ++i) store(t, static_cast<int64_t>(i), scale);
     };
-    TempFolder folder;
-    small.write(folder.path());
-    const io::Checkpoint checkpoint(folder.path());
-    EXPECT_FALSE(read_stored(checkpoint, config_of(checkpoint), kDown, 128, 192));
-    EXPECT_THROW(read_linear(checkpoint, config_of(checkpoint), kDown, 128, 192), Error);
+    expect_left_to_read_linear(small);
   }
 }
 
