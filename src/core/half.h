@@ -36,6 +36,8 @@ constexpr f16_t f32_to_f16(float f) {
   return static_cast<f16_t>(sign | ((rounded - 0x38000000u) >> 13));
 }
 
+constexpr bool is_finite_f16(f16_t h) { return (h & 0x7c00) != 0x7c00; }
+
 constexpr float round_to_f16(float f) { return f16_to_f32(f32_to_f16(f)); }
 
 }  // namespace awq

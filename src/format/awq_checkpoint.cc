@@ -71,10 +71,6 @@ void refuse_other_layout(const LayoutRow& declared, ModuleTensors& tensors, int6
                       declared.name, row.declared_by));
 }
 
-bool any_infinite(std::span<const f16_t> values) {
-  return std::any_of(values.begin(), values.end(), [](f16_t h) { return (h & 0x7c00) == 0x7c00; });
-}
-
 // Biases are copied from the original model by some writers, in its dtype.
 std::vector<f16_t> read_bias(const io::Checkpoint& checkpoint, const std::string& module, int64_t n) {
   const std::string name = module + ".bias";
@@ -82,7 +78,7 @@ std::vector<f16_t> read_bias(const io::Checkpoint& checkpoint, const std::string
   if (checkpoint.info(name).shape != std::vector<int64_t>{n}) bad(fmt::format("bias must have shape [{}]", n));
   std::vector<f16_t> bias;
   for (const float value : checkpoint.read_f32(name)) bias.push_back(f32_to_f16(value));
-  if (any_infinite(bias)) bad("bias holds NaN, infinity or a value beyond fp16 (65504)");
+  if (!std::ranges::all_of(bias, is_finite_f16)) bad("bias holds NaN, infinity or a value beyond fp16 (65504)");
   return bias;
 }
 
@@ -134,7 +130,7 @@ std::optional<StoredLinear> stored_module(const io::Checkpoint& checkpoint, cons
   if (!w) return w;
   std::vector<f16_t> scales(w->scales.size() / sizeof(f16_t));
   std::memcpy(scales.data(), w->scales.data(), w->scales.size());
-  if (any_infinite(scales) || all_zero(scales)) return std::nullopt;
+  if (!std::ranges::all_of(scales, is_finite_f16) || all_zero(scales)) return std::nullopt;
   w->bias = read_bias(checkpoint, module, n);
   return w;
 }

@@ -115,9 +115,6 @@ constinit const LayoutRow kGemmRow = {
     .encode = encode,
     .decode = decode,
     .config_json = autoawq_config_json,
-    .stored = [](std::vector<EncodedTensor> planned, const TensorSource&, int64_t n, int64_t k,
-                 int group) -> std::optional<StoredLinear> {
-      return stored_as(Layout::kGemm, std::span(planned).first<3>(), n, k, group);
-    }};
+    .stored = stored_as_planned<Layout::kGemm>};
 
 }  // namespace awq::format

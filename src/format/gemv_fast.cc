@@ -71,7 +71,7 @@ void unpack(const EncodedTensor& in, QuantizedLinear& w) {
 
 f16_t encode_zero(f16_t scale, uint8_t zero) {
   const f16_t product = f32_to_f16(-(f16_to_f32(scale) * zero));
-  if ((product & 0x7c00) == 0x7c00)
+  if (!is_finite_f16(product))
     throw Error(ErrorKind::kBadInput,
                 fmt::format("scale {} times zero point {} is beyond fp16, which gemv_fast stores it in: "
                             "write gemm or gemv instead",

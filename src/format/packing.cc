@@ -49,8 +49,7 @@ const EncodedTensor& require(const TensorSource& source, const EncodedTensor& pl
 }
 
 void check_finite(std::span<const f16_t> values, std::string_view suffix, int64_t per_row) {
-  const auto infinite_or_nan = [](f16_t h) { return (h & 0x7c00) == 0x7c00; };
-  const auto found = std::find_if(values.begin(), values.end(), infinite_or_nan);
+  const auto found = std::find_if_not(values.begin(), values.end(), is_finite_f16);
   if (found == values.end()) return;
   bad(fmt::format("{} holds {} for output feature {}: the weights were damaged before or while they were quantized",
                   suffix, f16_to_f32(*found), (found - values.begin()) / per_row));
@@ -143,17 +142,6 @@ void finish_decoding(const TensorSource& source, std::string_view scales, Quanti
     check_finite(w.bias, "bias", 1);
   }
   check_finite(w.scales, scales, w.groups());
-}
-
-StoredLinear stored_as(Layout layout, std::span<EncodedTensor, 3> tensors, int64_t n, int64_t k, int group) {
-  return {.layout = layout,
-          .n = n,
-          .k = k,
-          .group = group,
-          .codes = std::move(tensors[0].bytes),
-          .zeros = std::move(tensors[1].bytes),
-          .scales = std::move(tensors[2].bytes),
-          .bias = {}};
 }
 
 void pack_pairs(const uint8_t* codes, int64_t pairs, std::byte* out) {

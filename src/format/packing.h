@@ -3,8 +3,10 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "format/registry.h"
@@ -45,8 +47,19 @@ void append_bias(std::vector<EncodedTensor>&, const QuantizedLinear&);
 // suffix.
 void finish_decoding(const TensorSource&, std::string_view scales, QuantizedLinear&);
 
-// The tensors of codes, zero points and scales as StoredLinear has them.
-StoredLinear stored_as(Layout, std::span<EncodedTensor, 3>, int64_t n, int64_t k, int group);
+// LayoutRow::stored where codes, zero points and scales are what is planned, in this order.
+template <Layout kLayout>
+std::optional<StoredLinear> stored_as_planned(std::vector<EncodedTensor> planned, const TensorSource&, int64_t n,
+                                              int64_t k, int group) {
+  return StoredLinear{.layout = kLayout,
+                      .n = n,
+                      .k = k,
+                      .group = group,
+                      .codes = std::move(planned[0].bytes),
+                      .zeros = std::move(planned[1].bytes),
+                      .scales = std::move(planned[2].bytes),
+                      .bias = {}};
+}
 // Zero points and scales as gemv stores them; q is not looked at.
 struct GemvGroups {
   std::vector<std::byte> zeros, scales;

@@ -55,9 +55,7 @@ SalientColumns read_salient(const io::SafetensorsFile& file, const std::string& 
   file.read(*index, 0, std::as_writable_bytes(std::span(columns.index)));
   file.read(*delta, 0, std::as_writable_bytes(std::span(columns.delta)));
   check_index(file, index_name, columns.index, k);
-  const auto infinite_or_nan = [](f16_t h) { return (h & 0x7c00) == 0x7c00; };
-  if (std::any_of(columns.delta.begin(), columns.delta.end(), infinite_or_nan))
-    bad(file, delta_name, "holds NaN or infinity");
+  if (!std::ranges::all_of(columns.delta, is_finite_f16)) bad(file, delta_name, "holds NaN or infinity");
   return columns;
 }
 

@@ -34,8 +34,7 @@ void convert_tensor(const io::Checkpoint& checkpoint, const model::TensorNeed& t
     halves.resize(values.size());
     checkpoint.read_f32(tensor.name, r, count, values);
     for (size_t i = 0; i < values.size(); ++i) halves[i] = f32_to_f16(values[i]);
-    const auto infinite = [](f16_t h) { return (h & 0x7c00) == 0x7c00; };
-    if (const auto bad = std::ranges::find_if(halves, infinite); bad != halves.end())
+    if (const auto bad = std::ranges::find_if_not(halves, is_finite_f16); bad != halves.end())
       throw Error(ErrorKind::kBadInput,
                   fmt::format("tensor '{}' holds {} in row {}, which fp16 cannot (largest 65504)", tensor.name,
                               values[bad - halves.begin()], r + (bad - halves.begin()) / cols));

@@ -8,6 +8,8 @@
 
 #include "core/checked.h"
 #include "core/random.h"
+#include "format/awq_checkpoint.h"
+#include "format/packing.h"
 #include "model/architectures.h"
 #include "quant/candidates.h"
 
@@ -168,8 +170,7 @@ class BlockQuantizer {
     const auto used = std::ranges::find(used_.linears, linear.name, &BlockLinear::name);
     if (used != used_.linears.end()) out = {std::move(used->packed), std::move(used->salient)};
     engine_.pack(linear, out);
-    const auto not_finite = [](f16_t h) { return (h & 0x7c00) == 0x7c00; };
-    if (std::ranges::any_of(out.packed.scales, not_finite))
+    if (!std::ranges::all_of(out.packed.scales, is_finite_f16))
       throw Error(ErrorKind::kBadInput,
                   fmt::format("{}.weight: a group of weights spans more than fp16 scales can hold (65504 x {}); "
                               "keep this module in fp16 with --modules-to-not-convert",
@@ -228,14 +229,9 @@ std::vector<size_t> module_groups(const model::ModelConfig& config, const Quanti
 
 BlockResult block_memory(const model::ModelConfig& config, const QuantizeOptions& options) {
   BlockResult memory;
-  for (const model::LinearShape& l : model::block_linears(config)) {
-    const int64_t groups = options.config.group_size == -1 ? 1 : l.k / options.config.group_size;
-    BlockLinear& linear = memory.linears.emplace_back();
-    linear.name = l.name;
-    linear.packed.q.resize(l.n * l.k);
-    linear.packed.scales.resize(l.n * groups);
-    linear.packed.zeros.resize(l.n * groups);
-  }
+  for (const model::LinearShape& l : model::block_linears(config))
+    memory.linears.push_back(
+        {std::string(l.name), format::sized_linear(l.n, l.k, format::resolved_group(options.config, l.k)), {}});
   return memory;
 }
 

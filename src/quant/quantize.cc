@@ -8,7 +8,6 @@
 #include <cmath>
 #include <future>
 #include <nlohmann/json.hpp>
-#include <unordered_map>
 
 #include "awq/error.h"
 #include "backend/device.h"
@@ -186,7 +185,6 @@ class Job {
     return o;
   }
 
-  // A step reads the row of each token once, however often it occurs: a third of the reads.
   void embed(backend::QuantEngine& engine) {
     const auto span = timeline_.span(Timeline::kCompute, "embed", 0);
     constexpr int64_t kTokens = 4096;  // a step: 64 MB at a hidden size of 4096
@@ -195,14 +193,8 @@ class Job {
     std::vector<float> rows(std::min(kTokens, count) * config_.hidden);
     for (int64_t first = 0; first < count; first += kTokens) {
       const MatrixView<float> states(rows.data(), std::min(kTokens, count - first), config_.hidden);
-      std::unordered_map<int32_t, int64_t> rows_of;
-      for (int64_t t = 0; t < states.rows; ++t) {
-        const auto [seen, is_new] = rows_of.try_emplace(tokens_.ids[first + t], t);
-        if (is_new)
-          checkpoint_.read_f32(name, seen->first, 1, states.row_span(t));
-        else
-          std::ranges::copy(states.row_span(seen->second), states.row_span(t).begin());
-      }
+      for (int64_t t = 0; t < states.rows; ++t)
+        checkpoint_.read_f32(name, tokens_.ids[first + t], 1, states.row_span(t));
       engine.set_hidden(first, states);
     }
   }
@@ -219,11 +211,12 @@ class Job {
       BlockReader reader(checkpoint_, source_, config_, *engine, timeline_);
       reader.start(0);
       std::future<void> writing;
-      first_memory_ = std::async(std::launch::async, [this] {  // one block's result is made while another is written
-        std::vector<BlockResult> memory(static_cast<size_t>(std::min<int64_t>(2, config_.layers)));
-        for (BlockResult& result : memory) result = block_memory(config_, options_);
-        return memory;
-      });
+      if (memory_.device > 0)  // results come from a device; one block's is made while another is written
+        first_memory_ = std::async(std::launch::async, [this] {
+          std::vector<BlockResult> memory(static_cast<size_t>(std::min<int64_t>(2, config_.layers)));
+          for (BlockResult& result : memory) result = block_memory(config_, options_);
+          return memory;
+        });
       embed(*engine);
       for (int64_t layer = 0; layer < config_.layers; ++layer)
         with_context([&] { return fmt::format("quantizing block {} of {}", layer, config_.layers); },

@@ -45,6 +45,27 @@ std::string refusal_after(const char* suffix, Change&& change) {
   return refusal_of(small);
 }
 
+// What a device takes apart has its codes as they lie in the file; decoded as what it says it is, it is the linear.
+void expect_stored(const io::Checkpoint& checkpoint, const LayoutRow& row, const std::string& module,
+                   const QuantizedLinear& linear) {
+  const std::optional<StoredLinear> w = read_stored(checkpoint, config_of(checkpoint), module, linear.n, linear.k);
+  ASSERT_EQ(w.has_value(), row.stored != nullptr);
+  if (!w) return;
+  EXPECT_TRUE(w->codes == row.encode(linear)[0].bytes);
+  ASSERT_TRUE(w->layout == Layout::kGemm || w->layout == Layout::kGemv) << "what RunLinear takes";
+  EXPECT_TRUE(w->n == linear.n && w->k == linear.k && w->group == linear.group);
+  std::vector<EncodedTensor> tensors = layout(w->layout).plan(w->n, w->k, w->group);
+  tensors[0].bytes = w->codes, tensors[1].bytes = w->zeros, tensors[2].bytes = w->scales;
+  const auto source = [&](std::string_view suffix) {
+    const auto found = std::ranges::find(tensors, suffix, &EncodedTensor::suffix);
+    return found == tensors.end() ? nullptr : &*found;
+  };
+  QuantizedLinear decoded = layout(w->layout).decode(source, w->n, w->k, w->group);
+  decoded.bias = w->bias;
+  EXPECT_TRUE(decoded == linear);
+  EXPECT_FALSE(read_stored(checkpoint, config_of(checkpoint), module, linear.n, linear.k + linear.group));
+}
+
 class ReadLinear : public testing::TestWithParam<LayoutRow> {};
 INSTANTIATE_TEST_SUITE_P(Rows, ReadLinear, testing::ValuesIn(layouts().begin(), layouts().end()),
                          [](const auto& row) { return test_name(row.param); });
@@ -59,36 +80,11 @@ TEST_P(ReadLinear, GivesBackEveryLinear) {
   for (const auto& [module, linear] : small.linears) {
     EXPECT_TRUE(is_quantized_module(checkpoint, module));
     EXPECT_TRUE(read_linear(checkpoint, config, module, linear.n, linear.k) == linear) << module;
+    SCOPED_TRACE(module);
+    expect_stored(checkpoint, GetParam(), module, linear);
   }
   EXPECT_FALSE(is_quantized_module(checkpoint, "lm_head"));
   EXPECT_FALSE(is_quantized_module(checkpoint, "model.embed_tokens"));
-}
-
-// What a device takes apart: codes as they lie in the file. Decoded as what it says it is, it is the linear.
-TEST_P(ReadLinear, GivesCodesAsTheyLieWhereAGpuTakesThemApart) {
-  SmallCheckpoint small;
-  small.store_as(GetParam());
-  TempFolder folder;
-  small.write(folder.path());
-  const io::Checkpoint checkpoint(folder.path());
-  for (const auto& [module, linear] : small.linears) {
-    const std::optional<StoredLinear> w = read_stored(checkpoint, config_of(checkpoint), module, linear.n, linear.k);
-    ASSERT_EQ(w.has_value(), GetParam().stored != nullptr) << module;
-    if (!w) continue;
-    EXPECT_TRUE(w->codes == GetParam().encode(linear)[0].bytes);
-    ASSERT_TRUE(w->layout == Layout::kGemm || w->layout == Layout::kGemv) << "what RunLinear takes";
-    EXPECT_TRUE(w->n == linear.n && w->k == linear.k && w->group == linear.group);
-    std::vector<EncodedTensor> tensors = layout(w->layout).plan(w->n, w->k, w->group);
-    tensors[0].bytes = w->codes, tensors[1].bytes = w->zeros, tensors[2].bytes = w->scales;
-    const auto source = [&](std::string_view suffix) {
-      const auto found = std::ranges::find(tensors, suffix, &EncodedTensor::suffix);
-      return found == tensors.end() ? nullptr : &*found;
-    };
-    QuantizedLinear decoded = layout(w->layout).decode(source, w->n, w->k, w->group);
-    decoded.bias = w->bias;
-    EXPECT_TRUE(decoded == linear) << module;
-    EXPECT_FALSE(read_stored(checkpoint, config_of(checkpoint), module, linear.n, linear.k + linear.group));
-  }
 }
 
 // What kDown of `small` is, read_linear has to say.

@@ -11,14 +11,6 @@
 #include "model/architectures.h"
 
 namespace awq::backend::cuda {
-namespace {
-
-constexpr f16_t kInfinity = 0x7c00;
-
-bool is_finite(f16_t value) { return (value & kInfinity) != kInfinity; }
-
-}  // namespace
-
 CheckpointWeights::CheckpointWeights(const io::Checkpoint& checkpoint, const model::ModelConfig& config,
                                      const ExecutorOptions& options)
     : checkpoint_(checkpoint), config_(config) {
@@ -52,8 +44,8 @@ void CheckpointWeights::read_f16(const std::string& tensor, int64_t first, int64
     checkpoint_.read_f32(tensor, first, rows, values);
     std::transform(values.begin(), values.end(), out.begin(), f32_to_f16);
   }
-  if (std::all_of(out.begin(), out.end(), is_finite)) return;
-  const auto bad = static_cast<size_t>(std::find_if_not(out.begin(), out.end(), is_finite) - out.begin());
+  if (std::all_of(out.begin(), out.end(), is_finite_f16)) return;
+  const auto bad = static_cast<size_t>(std::find_if_not(out.begin(), out.end(), is_finite_f16) - out.begin());
   throw Error(ErrorKind::kBadInput,
               fmt::format("tensor {} holds {}, which float16 on the GPU cannot: run with --device cpu",
                           io::printable(tensor), values.empty() ? f16_to_f32(out[bad]) : values[bad]));

@@ -18,7 +18,7 @@ struct PlainArrays {
 // `padded_groups`: columns of the scales of gemv files (format::padded_groups); other layouts do not look at it.
 cudaError_t repack(const awq_cuda_source& from, int64_t padded_groups, const TileArrays& to, cudaStream_t);
 
-// Several linears of one layout as one: `rows` of each, together to.layout.n, one after the other; or, where
+// Several linears as one, in layout GEMM or GEMV: `rows` of each, together to.layout.n, one after the other; or, where
 // `rows_in_turn` is not 0, so many rows of each of two in turn, each a multiple of it.
 inline constexpr int kMostJoined = 3;
 struct JoinedSource {

@@ -205,11 +205,13 @@ cudaError_t repack_joined(const JoinedSource& from, const TileArrays& to, cudaSt
 
 cudaError_t repack(const JoinedSource& from, int64_t padded_groups, const TileArrays& to, cudaStream_t stream) {
   const int64_t k = to.layout.k, groups = k / to.layout.group;
-  switch (from.part[0].layout) {
+  const awq_cuda_source& one = from.part[0];
+  switch (one.layout) {
     case AWQ_CUDA_LAYOUT_PLAIN:
-      return repack_joined(from, to, stream, [&](const awq_cuda_source& s, int64_t n) {
-        return PlainFile{as<uint8_t>(s.qweight), as<uint8_t>(s.qzeros), as<__half>(s.scales), n, k, groups};
-      });
+      if (from.parts > 1) break;
+      return repack_from(
+          PlainFile{as<uint8_t>(one.qweight), as<uint8_t>(one.qzeros), as<__half>(one.scales), to.layout.n, k, groups},
+          to, stream);
     case AWQ_CUDA_LAYOUT_GEMM:
       return repack_joined(from, to, stream, [&](const awq_cuda_source& s, int64_t n) {
         return GemmFile{as<uint32_t>(s.qweight), as<uint32_t>(s.qzeros), as<__half>(s.scales), n, k, groups};
@@ -219,9 +221,10 @@ cudaError_t repack(const JoinedSource& from, int64_t padded_groups, const TileAr
         return GemvFile{as<uint32_t>(s.qweight), as<uint32_t>(s.qzeros), as<__half>(s.scales), n, k, padded_groups};
       });
     case AWQ_CUDA_LAYOUT_GEMV_FAST:
-      return repack_joined(from, to, stream, [&](const awq_cuda_source& s, int64_t n) {
-        return GemvFastFile{as<uint16_t>(s.qweight), as<__half>(s.qzeros), as<__half>(s.scales), n, k};
-      });
+      if (from.parts > 1) break;
+      return repack_from(
+          GemvFastFile{as<uint16_t>(one.qweight), as<__half>(one.qzeros), as<__half>(one.scales), to.layout.n, k}, to,
+          stream);
   }
   return cudaErrorInvalidValue;
 }

@@ -13,7 +13,7 @@ namespace {
 
 f16_t checked_half(float value, const std::string& module) {
   const f16_t half = f32_to_f16(value);
-  if ((half & 0x7c00) == 0x7c00)
+  if (!is_finite_f16(half))
     throw Error(
         ErrorKind::kBadInput,
         fmt::format("the bias of {} holds {}, which float16 on the GPU cannot: run with --device cpu", module, value));
